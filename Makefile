@@ -1,0 +1,45 @@
+# Everything a fresh machine needs is Python 3.11 to 3.13 and make.
+#   make demo   set up, then list and extract the layers of a sample model
+#   make test   set up all engines, then lint, types and tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One version, not a range: where a CPU build of it lies ready it is taken, and nothing newer is.
+TORCH := torch==2.13.0
+
+.PHONY: demo test lint types tests bench clean
+
+demo: $(VENV)/core.stamp
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/list_and_extract.sh demo-output
+
+test: lint types tests
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+# Keras takes one engine a process, so the tests that need one run once on each.
+tests: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --engine jax
+	$(BIN)/python -m pytest -q --engine torch
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.listing
+	$(BIN)/python -m benchmarks.extract
+	$(BIN)/python -m benchmarks.memory
+
+$(VENV)/core.stamp: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -e .
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/core.stamp
+	$(BIN)/python -m pip install -q '$(TORCH)' -e '.[dev,jax,torch]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-output build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,50 @@
+"""Names that are hard to put into an address, and a strategy for any name at all."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+HARD_NAMES = [
+    "",
+    "all",
+    "3",
+    "-2",
+    "007",
+    "-",
+    "-rf",
+    "٣",
+    "²",
+    "9" * 5000,
+    "a/b",
+    "a@1",
+    "a:1",
+    "a%2Fb",
+    "%",
+    "%zz",
+    "100%",
+    "re:x",
+    "class:Dense",
+    "block*",
+    "what?",
+    "[ab]",
+    "[!ab]",
+    "a b",
+    "\t",
+    "\n",
+    "\x00",
+    "\x1b[31mred\x1b[0m",
+    "\x7f",
+    "\u202egnp.exe",
+    "\u200b",
+    "\ufeff",
+    "\ud800",
+    "\udfff\ud800",
+    "\ud83d\ude00",
+    "größe",
+    "層",
+    "😀",
+    "'\"`$(x)",
+    "..",
+    "../../etc/passwd",
+]
+ANY_NAME = st.one_of(st.text(st.characters(exclude_categories=())), st.sampled_from(HARD_NAMES))
