@@ -1,0 +1,213 @@
+"""Model files: from bytes to a description, without a framework and without running anything.
+
+Kinds are told apart by content, never by extension: real files are often misnamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import stat
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from layerprobe.errors import ModelError
+from layerprobe.layers import LayerTable, TensorSpec
+from layerprobe.modelfile import hdf5, keras_zip
+from layerprobe.modelfile.configs import parse
+from layerprobe.modelfile.contents import Contents
+from layerprobe.modelfile.graph import Graph
+from layerprobe.modelfile.table import Listing, listing
+from layerprobe.modelfile.tokens import token_limit
+
+__all__ = ["ModelFile", "open_model"]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A saved model, described from its bytes alone.
+
+    Attributes:
+        contents: The file taken apart: its config as stored, and the sizes of its weights.
+
+    Example:
+        >>> import layerprobe
+        >>> model = layerprobe.list_layers("samples/digits_cnn.keras")
+        >>> model.format, model.inputs[0].shape
+        ('keras', (None, 8, 8, 1))
+    """
+
+    contents: Contents
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.contents.path
+
+    @property
+    def format(self) -> str:
+        """The container, "hdf5" or "keras"."""
+        return self.contents.format
+
+    @property
+    def keras_version(self) -> str | None:
+        """The version of Keras that wrote the file, as far as it says."""
+        return self.contents.keras_version
+
+    @property
+    def backend(self) -> str | None:
+        """The engine the model was made on, as far as the file says."""
+        return self.contents.backend
+
+    @property
+    def table(self) -> LayerTable:
+        """All layer outputs, in the order of the listing."""
+        return self._listing.table
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Name, shape and dtype of each input, in the model's order."""
+        return self._listing.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Address, shape and dtype of each output, in the model's order."""
+        return self._listing.outputs
+
+    @property
+    def params(self) -> int | None:
+        """Number of weights of the whole model; None if the file holds no weights."""
+        if self.contents.weights is None:
+            return None
+        return sum(self._params.get((name,)) or 0 for name in self.graph.layers)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file, in hexadecimal."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The layers and their calls, as the config lists them."""
+        return parse(self.contents.config)
+
+    @cached_property
+    def _params(self) -> dict[tuple[str, ...], int | None]:
+        weights = self.contents.weights
+        return {} if weights is None else dict(weights.params(self.graph))
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return listing(self.graph, self._params)
+
+    def token_limit(self, address: str) -> int | None:
+        """Return how many different token numbers a tensor may hold, None if it holds none."""
+        return token_limit(self.table, self.graph, address)
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `list-layers --json` prints."""
+
+        def spec(tensor: TensorSpec, key: str) -> dict[str, object]:
+            shape = None if tensor.shape is None else list(tensor.shape)
+            return {key: tensor.name, "shape": shape, "dtype": tensor.dtype}
+
+        return {
+            "model": {
+                "path": str(self.path),
+                "sha256": self.sha256,
+                "format": self.format,
+                "keras_version": self.keras_version,
+                "backend": self.backend,
+                "inputs": [spec(tensor, "name") for tensor in self.inputs],
+                "outputs": [spec(tensor, "address") for tensor in self.outputs],
+                "params": self.params,
+            },
+            "layers": [row.to_json() for row in self.table],
+        }
+
+
+def open_model(path: str | Path) -> ModelFile:
+    """Describe a saved model.
+
+    Args:
+        path: A model file: HDF5 (.h5, .hdf5) or a .keras archive, whatever its name.
+
+    Raises:
+        ModelError: The file is missing, damaged, or not a model.
+        TrustError: It reaches out of itself, by links or by sizes out of proportion.
+    """
+    path = Path(path)
+    try:
+        _check_kind(path, path.stat().st_mode)
+        with path.open("rb") as file:
+            head = file.read(8)
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read: {error.strerror}.", exit_code=66, path=str(path)
+        ) from error
+    if head.startswith(hdf5.SIGNATURE):
+        contents = hdf5.read(path)
+    elif head.startswith(keras_zip.SIGNATURE):
+        contents = keras_zip.read(path)
+    else:
+        raise _not_a_model(path, head)
+    model = ModelFile(contents)
+    # Damage in the config is found here, so that whoever holds a ModelFile can rely on it.
+    _ = model.table
+    return model
+
+
+def _check_kind(path: Path, mode: int) -> None:
+    """Refuse what is no file; a pipe would be waited on for ever."""
+    if stat.S_ISREG(mode):
+        return
+    fix = "SavedModel folders cannot be read; save the model with model.save('model.keras')."
+    raise ModelError(
+        f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}.",
+        expected="a model file (.h5, .hdf5 or .keras)",
+        fix=fix if stat.S_ISDIR(mode) else "",
+        path=str(path),
+    )
+
+
+def _missing(path: Path) -> ModelError:
+    folder = path.parent
+    names = []
+    with contextlib.suppress(OSError):
+        names = sorted(p.name for p in folder.iterdir())
+    near = difflib.get_close_matches(path.name, names, 3, cutoff=0.6)
+    return ModelError(
+        f"There is no file {path}.",
+        fix=f"Did you mean {' or '.join(str(folder / name) for name in near)}?" if near else "",
+        exit_code=66,
+        path=str(path),
+        candidates=near,
+    )
+
+
+def _not_a_model(path: Path, head: bytes) -> ModelError:
+    fix = "Is it the right file?"
+    if not head:
+        what = "is empty"
+    elif head.startswith(b"version "):
+        what = "is a Git LFS pointer, not the file itself"
+        fix = "Get the file with: git lfs pull"
+    elif head.startswith(b"\x93NUMPY"):
+        what = "is a NumPy array, not a model"
+        fix = "Rows of data go to --input."
+    elif head.lstrip(b' \t\r\n"')[:1] == b"{":
+        what = "is JSON, an architecture without weights"
+        fix = "Save the model whole in the program that made it: model.save('model.keras')."
+    else:
+        what = "is neither an HDF5 file nor a .keras archive"
+    return ModelError(
+        f"{path} {what}.",
+        expected="a model file (.h5, .hdf5 or .keras)",
+        fix=fix,
+        path=str(path),
+    )

@@ -1,0 +1,81 @@
+"""What a reader of one file format hands over: a config, its origin, the sizes of the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from layerprobe.errors import ModelError
+from layerprobe.modelfile.graph import Graph
+
+Config = dict[str, Any]
+
+# A model's config is text about layers; the largest seen in real files is 3 MB.
+MAX_CONFIG_BYTES = 64 << 20
+
+
+class WeightSizes(Protocol):
+    """The numbers of weights in a file, before anything is read from it."""
+
+    def params(self, graph: Graph) -> Mapping[tuple[str, ...], int | None]:
+        """Return the number of weights of every layer, by the names on the way to it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A model file taken apart, its config still in the dialect of the Keras that wrote it.
+
+    Attributes:
+        path: The file.
+        format: "hdf5" or "keras".
+        config: `{"class_name": …, "config": …}` of the model.
+        keras_version: As the file says, or None.
+        backend: The engine the model was made on, as the file says, or None.
+        weights: Sizes of the weights, or None if the file holds none.
+    """
+
+    path: Path
+    format: str
+    config: Config
+    keras_version: str | None
+    backend: str | None
+    weights: WeightSizes | None
+
+    @property
+    def major_version(self) -> int | None:
+        """The first number of `keras_version`; None where the file names no version."""
+        head = (self.keras_version or "").partition(".")[0]
+        return int(head) if head.isdecimal() else None
+
+
+def parse_config(text: str | bytes, path: Path) -> Config:
+    """Return a model's config from its JSON text.
+
+    Raises:
+        ModelError: It is too large, not JSON, or does not describe a model.
+    """
+    if len(text) > MAX_CONFIG_BYTES:
+        raise ModelError(
+            f"The model config in {path} takes {len(text):,} bytes.",
+            expected=f"at most {MAX_CONFIG_BYTES:,}",
+            path=str(path),
+        )
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(
+            f"The model config in {path} is not JSON: {error}.",
+            fix="The file is damaged; get it again from where it came from.",
+            path=str(path),
+        ) from error
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+        raise ModelError(
+            f"The model config in {path} does not describe a model.",
+            expected="an object with a class_name and a config",
+            path=str(path),
+        )
+    return config

@@ -1,0 +1,100 @@
+"""Reader of HDF5 model files (.h5, .hdf5): config in an attribute, weights by layer name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+
+from layerprobe.errors import ModelError
+from layerprobe.modelfile.contents import Contents, parse_config
+from layerprobe.modelfile.weights import LegacySizes, datasets, element_count
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def read(path: Path) -> Contents:
+    """Return the contents of an HDF5 model file.
+
+    Raises:
+        ModelError: The file is damaged, holds weights alone, or is no model.
+        TrustError: It holds links to other places.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if "model_config" not in file.attrs:
+                raise _without_config(file, path)
+            config = parse_config(_text(file.attrs["model_config"]), path)
+            # All of the file is looked at, not the weights alone: names in it may be absolute.
+            sizes = {name: element_count(dataset) for name, dataset in datasets(file)}
+            weights = file.get("model_weights")
+            return Contents(
+                path=path,
+                format="hdf5",
+                config=config,
+                keras_version=_attribute(file, weights, "keras_version"),
+                backend=_attribute(file, weights, "backend"),
+                weights=None if weights is None else _sizes(weights, sizes),
+            )
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path} is a damaged HDF5 file: {error}",
+            fix="It may be cut short; get it again from where it came from.",
+            path=str(path),
+        ) from error
+
+
+def attribute_list(group: h5py.Group, name: str) -> list[str]:
+    """Return a list of names kept in an attribute, or in numbered parts of it when it is long."""
+    if name in group.attrs:
+        return [_text(value) for value in group.attrs[name]]
+    names: list[str] = []
+    number = 0
+    while f"{name}{number}" in group.attrs:
+        names += [_text(value) for value in group.attrs[f"{name}{number}"]]
+        number += 1
+    return names
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _attribute(file: h5py.File, weights: h5py.Group | None, name: str) -> str | None:
+    """Return an attribute of the file, or of its weights, where some versions put it."""
+    for place in (file, weights):
+        if place is not None and name in place.attrs:
+            return _text(place.attrs[name])
+    return None
+
+
+def _sizes(weights: h5py.Group, sizes: Mapping[str, int]) -> LegacySizes:
+    layers: dict[str, tuple[tuple[str, int], ...]] = {}
+    for layer in attribute_list(weights, "layer_names"):
+        prefix = f"model_weights/{layer}/"
+        names = [n.removeprefix(prefix) for n in sizes if n.startswith(prefix)]
+        layers[layer] = tuple((name, sizes[prefix + name]) for name in names)
+    return LegacySizes(layers)
+
+
+def _without_config(file: h5py.File, path: Path) -> ModelError:
+    """Say what an HDF5 file without a model config is instead."""
+    members = list(file)  # asking `in file` would follow links
+    if {"layer_names", "nb_layers"} & set(file.attrs) or {
+        "layers",
+        "_layer_checkpoint_dependencies",
+    } & set(members):
+        return ModelError(
+            f"{path} holds weights but no architecture.",
+            expected="a whole model, as written by model.save(...)",
+            fix="Save it whole in the program that made these weights: model.save('model.keras').",
+            path=str(path),
+        )
+    names = ", ".join(members[:5]) or "nothing"
+    return ModelError(
+        f"{path} is an HDF5 file but not a Keras model; it holds {names}.",
+        expected="an attribute model_config, as written by model.save(...)",
+        fix="Rows of data go to --input." if members else "",
+        path=str(path),
+    )

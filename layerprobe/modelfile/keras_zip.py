@@ -1,0 +1,125 @@
+"""Reader of .keras archives: a zip with config.json, metadata.json and model.weights.h5."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import h5py
+
+from layerprobe.errors import ModelError, TrustError
+from layerprobe.modelfile.contents import MAX_CONFIG_BYTES, Contents, parse_config
+from layerprobe.modelfile.weights import Keras3Sizes, datasets, element_count
+
+SIGNATURE = b"PK\x03\x04"
+_WEIGHTS = "model.weights.h5"
+# What zipfile, zlib and h5py raise on damaged bytes; RuntimeError also on encrypted members.
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError),
+)
+_LOCAL_HEADER = struct.Struct("<26x2H")  # of a zip member; ends with the lengths of name and extra
+
+
+class FileWindow(io.RawIOBase):
+    """A part of a file as a file of its own.
+
+    HDF5 seeks a lot and `ZipFile.open` seeks by reading; Keras stores the weights uncompressed, so
+    they can be read where they lie: 0.3 s instead of 2.6 s for 100 MB.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        super().__init__()
+        self._file, self._start, self._size, self._at = file, start, size, 0
+
+    def readable(self) -> bool:
+        """Windows are for reading."""
+        return True
+
+    def seekable(self) -> bool:
+        """Windows are for seeking."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to an offset inside the window."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """Return the offset inside the window."""
+        return self._at
+
+    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
+        """Fill a buffer from the window."""
+        view = memoryview(buffer)[: max(0, self._size - self._at)]
+        self._file.seek(self._start + self._at)
+        count = self._file.readinto(view)  # type: ignore[attr-defined]
+        self._at += count
+        return int(count)
+
+
+def read(path: Path) -> Contents:
+    """Return the contents of a .keras archive.
+
+    Raises:
+        ModelError: The archive is cut short or damaged, or is no model.
+        TrustError: A member's declared size is out of all proportion.
+    """
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            if "config.json" not in members:
+                raise ModelError(
+                    f"{path} is a zip archive without config.json.",
+                    expected="a .keras file, as written by model.save('model.keras')",
+                    path=str(path),
+                )
+            made = _metadata(archive) if "metadata.json" in members else {}
+            return Contents(
+                path=path,
+                format="keras",
+                config=parse_config(_member(archive, "config.json"), path),
+                keras_version=made.get("keras_version"),
+                backend=made.get("backend"),
+                weights=_sizes(file, archive) if _WEIGHTS in members else None,
+            )
+    except _DAMAGE as error:
+        raise ModelError(
+            f"{path} is a damaged .keras archive: {error}",
+            fix="It may be cut short; get it again from where it came from.",
+            path=str(path),
+        ) from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    info = archive.getinfo(name)
+    if info.file_size > MAX_CONFIG_BYTES:
+        raise TrustError(
+            f"The archive declares {info.file_size:,} bytes for {name}.",
+            expected=f"at most {MAX_CONFIG_BYTES:,}",
+            member=name,
+        )
+    return archive.read(name)
+
+
+def _metadata(archive: zipfile.ZipFile) -> dict[str, str]:
+    found = json.loads(_member(archive, "metadata.json"))
+    return {key: value for key, value in found.items() if isinstance(value, str)}
+
+
+def _sizes(file: BinaryIO, archive: zipfile.ZipFile) -> Keras3Sizes:
+    info = archive.getinfo(_WEIGHTS)
+    if info.compress_type == zipfile.ZIP_STORED:
+        file.seek(info.header_offset)
+        name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+        start = info.header_offset + _LOCAL_HEADER.size + name + extra
+        source: BinaryIO = FileWindow(file, start, info.file_size)  # type: ignore[assignment]
+    else:
+        source = archive.open(_WEIGHTS)  # type: ignore[assignment]
+    with source, h5py.File(source, "r") as weights:
+        return Keras3Sizes({name: element_count(d) for name, d in datasets(weights)})

@@ -1,0 +1,169 @@
+"""How many weights each layer has, read from the two layouts Keras stores weights in.
+
+Nothing is loaded: HDF5 keeps shapes apart from data. Nothing that leads out of the file is
+followed and no group is walked twice, so that a file can neither make us open another one nor lead
+us in circles.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import h5py
+
+from layerprobe.errors import TrustError
+from layerprobe.modelfile.graph import Graph, Layer
+
+Path = tuple[str, ...]
+
+
+def datasets(
+    group: h5py.Group, prefix: str = "", seen: set[int] | None = None
+) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yield every dataset below a group with its path relative to it.
+
+    Args:
+        group: Where to begin.
+        prefix: What to put before the paths.
+        seen: Where in the file the groups lie that were walked already.
+
+    Raises:
+        TrustError: The data lies elsewhere, or a group is linked twice. What a link points to is
+            not opened.
+    """
+    seen = set() if seen is None else seen
+    for name in group:
+        path = prefix + name
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            target = getattr(link, "filename", "") or getattr(link, "path", "")
+            raise _leads_away(path, f"is a link to {target!r}")
+        child = group[name]
+        if isinstance(child, h5py.Group):
+            place = h5py.h5o.get_info(child.id).addr
+            if place in seen:
+                raise _leads_away(path, "is a second link to a group of the same file")
+            seen.add(place)
+            yield from datasets(child, f"{path}/", seen)
+        elif isinstance(child, h5py.Dataset):
+            if child.external or child.is_virtual:
+                raise _leads_away(path, "keeps its data in another file")
+            yield path, child
+
+
+def _leads_away(path: str, what: str) -> TrustError:
+    return TrustError(
+        f"The model file's entry {path!r} {what}.",
+        expected="weights stored in the file itself, each once",
+        link=path,
+    )
+
+
+@dataclass(frozen=True)
+class LegacySizes:
+    """Weights of an .h5 model: one flat list of names a top-level layer.
+
+    Attributes:
+        layers: For each top-level layer, its weights' names and their numbers of elements.
+    """
+
+    layers: Mapping[str, tuple[tuple[str, int], ...]]
+
+    def params(self, graph: Graph) -> dict[Path, int | None]:
+        """Return the number of weights of every layer of the graph, by path."""
+        found: dict[Path, int | None] = {}
+        for layer in graph.layers.values():
+            entries = self.layers.get(layer.name, ())
+            self._add(layer, (layer.name,), entries, found)
+        return found
+
+    def _add(
+        self,
+        layer: Layer,
+        path: Path,
+        entries: tuple[tuple[str, int], ...],
+        found: dict[Path, int | None],
+    ) -> None:
+        found[path] = sum(size for _, size in entries)
+        if layer.model is None:
+            return
+        # A nested model's weights are one list; each name holds its layer's name as one component.
+        inner = layer.model.layers
+        owned: dict[str, list[tuple[str, int]]] = {name: [] for name in inner}
+        lost = False
+        for name, size in entries:
+            owner = next((part for part in name.split("/")[:-1] if part in inner), None)
+            if owner is None:
+                lost = True
+            else:
+                owned[owner].append((name, size))
+        for child in inner.values():
+            if lost:
+                found.update(_unknown(child, (*path, child.name)))
+            else:
+                self._add(child, (*path, child.name), tuple(owned[child.name]), found)
+
+
+@dataclass(frozen=True)
+class Keras3Sizes:
+    """Weights of a .keras archive: groups named after classes, counted in the order of the layers.
+
+    Attributes:
+        sizes: Number of elements of each dataset, by its path in the archive's weights file.
+    """
+
+    sizes: Mapping[str, int]
+
+    def params(self, graph: Graph, prefix: str = "", path: Path = ()) -> dict[Path, int | None]:
+        """Return the number of weights of every layer of the graph, by path."""
+        found: dict[Path, int | None] = {}
+        used: dict[str, int] = {}
+        for layer in graph.layers.values():
+            here = (*path, layer.name)
+            if layer.is_operation or (layer.is_input and graph.class_name == "Sequential"):
+                found[here] = 0
+                continue
+            group = _snake_case(layer.class_name)
+            count = used[group] = used.get(group, -1) + 1
+            base = f"{prefix}layers/{group}" + (f"_{count}" if count else "")
+            found[here] = self._totals.get(base, 0)
+            if layer.model is not None:
+                found.update(self.params(layer.model, base + "/", here))
+        return found
+
+    @cached_property
+    def _totals(self) -> dict[str, int]:
+        """The number of weights below each group."""
+        totals: dict[str, int] = {}
+        for name, size in self.sizes.items():
+            # The state of a random generator is stored beside the weights but is none of them.
+            if "/seed_generator/" in f"/{name}":
+                continue
+            group = name
+            while "/" in group:
+                group = group.rpartition("/")[0]
+                totals[group] = totals.get(group, 0) + size
+        return totals
+
+
+def _unknown(layer: Layer, path: Path) -> dict[Path, int | None]:
+    found: dict[Path, int | None] = {path: None}
+    for child in layer.model.layers.values() if layer.model else ():
+        found.update(_unknown(child, (*path, child.name)))
+    return found
+
+
+def _snake_case(class_name: str) -> str:
+    """Return a class name as Keras 3 writes it in a weights file (`keras.src.utils.naming`)."""
+    name = re.sub(r"\W+", "", class_name.rpartition(">")[2])
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def element_count(dataset: h5py.Dataset) -> int:
+    """Return the number of elements of a dataset from its declared shape."""
+    return math.prod(dataset.shape or (0,)) if dataset.shape != () else 1
