@@ -1,0 +1,197 @@
+"""Reading a dump back: arrays by address, read when they are indexed.
+
+A dump is checked before its first row is believed: it has its final name, its manifest says that it
+is complete, and every dataset has the shape, dtype and size that the manifest gives.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from layerprobe.dump.files import Entry, Files, Hdf5File, NpyFiles, entry_of
+from layerprobe.dump.lazy import Array, LazyArray, Read
+from layerprobe.errors import DataError, LayerNotFound
+from layerprobe.sinks import manifest as manifests
+
+__all__ = ["Dump", "LazyArray", "open_dump"]
+
+
+class Dump(Mapping[str, LazyArray]):
+    """A complete dump: a mapping of addresses to arrays that are read when they are indexed.
+
+    `open_dump` makes it. In a `with` block it closes at the end.
+
+    Attributes:
+        path: The file or folder.
+        manifest: What the dump says of itself (docs/dump-format.md).
+        addresses: Of its datasets, in the order of the manifest.
+        rows: Number of rows, the same in every dataset.
+    """
+
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], entries: Mapping[str, Entry], files: Files
+    ) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.addresses = tuple(entries)
+        self.rows = next(iter(entries.values())).shape[0]
+        self._entries = entries
+        self._files = files
+        self._closed = False
+
+    def __getitem__(self, address: str) -> LazyArray:
+        entry = self._entries.get(address)
+        if entry is None:
+            raise self._not_found(address)
+        self._check_open()
+        read = partial(self._read, address, self._files.reader(entry))
+        return LazyArray(address, entry.shape, entry.dtype, read)
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.addresses)
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def __repr__(self) -> str:
+        return f"<Dump {str(self.path)!r}: {len(self)} datasets of {self.rows} rows>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files; its arrays can be read no more."""
+        self._closed = True
+        self._files.close()
+
+    def _read(self, address: str, read: Read, start: int, stop: int) -> Array:
+        self._check_open()
+        with _damage(self.path, address):
+            return read(start, stop)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DataError(
+                f"{self.path} is closed.", fix="Read inside the with block, or open it again."
+            )
+
+    def _not_found(self, address: str) -> LayerNotFound:
+        near = difflib.get_close_matches(str(address), self.addresses, 5, cutoff=0.5)
+        return LayerNotFound(
+            f"{self.path} has no {address!r} among its {len(self)} datasets.",
+            expected=f"one of: {', '.join(near or self.addresses[:5])}",
+            fix="dump.addresses lists them all.",
+            address=address,
+            candidates=near,
+        )
+
+
+def open_dump(path: str | os.PathLike[str]) -> Dump:
+    """Open a finished dump for reading. No rows are read yet.
+
+    Args:
+        path: What `extract` wrote: an HDF5 file, or a folder of NPY files.
+
+    Returns:
+        A mapping of addresses to lazy arrays, rows first.
+
+    Raises:
+        DataError: There is nothing at `path` (exit code 66); or it is not a dump, not complete,
+            damaged, or of a newer format (exit code 65).
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from layerprobe.sinks import Dataset, open_sink
+        >>> path = tempfile.mkdtemp() + "/features.h5"
+        >>> with open_sink(path, [Dataset("dense", (4, 2), np.dtype("float32"))]) as sink:
+        ...     sink.write(0, [np.arange(8, dtype="float32").reshape(4, 2)])
+        ...     sink.commit({"datasets": [{"address": "dense"}]})
+        >>> with open_dump(path) as dump:
+        ...     dump["dense"], dump["dense"][-1]
+        (<LazyArray 'dense': shape (4, 2), float32>, array([6., 7.], dtype=float32))
+    """
+    place = Path(path)
+    manifest = _manifest(place)
+    with _damage(place):
+        listed = [entry_of(given) for given in manifest["datasets"]]
+        entries = {entry.address: entry for entry in listed}
+        if len(entries) != len(listed) or len({entry.shape[0] for entry in listed}) != 1:
+            raise ValueError("its manifest lists no dataset, one of them twice, or unequal rows")
+        kind = NpyFiles if place.is_dir() else Hdf5File
+        return Dump(place, manifest, entries, kind(place, listed))
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a complete dump of a format that is known here."""
+    unfinished = path.with_name(path.name + ".partial")
+    if not path.exists():
+        raise DataError(
+            f"There is no dump at {path}.",
+            expected="an .h5 file or a folder that extract wrote",
+            fix=f"{unfinished} is what a run has not finished." if unfinished.exists() else "",
+            exit_code=66,
+            path=str(path),
+        )
+    if path.name.removesuffix(".json").endswith(".partial"):
+        raise DataError(
+            f"{path} is what a run has not finished.",
+            expected="a dump under its final name",
+            fix="Wait for the run to end, or start it again.",
+            path=str(path),
+        )
+    with _damage(path):
+        text = manifests.read(path)
+    if text is None:
+        raise DataError(
+            f"{path} is not a dump: it has no manifest.",
+            expected="an .h5 file or a folder that extract wrote",
+            fix="Plain HDF5 and NPY files open with h5py.File and numpy.load.",
+            path=str(path),
+        )
+    with _damage(path):
+        manifest: dict[str, Any] = json.loads(text)
+        found = manifest["format"], manifest["state"]
+    if found != (manifests.FORMAT, "complete"):
+        raise DataError(
+            f"{path} is a dump of format {found[0]!r} in state {found[1]!r}.",
+            expected=f"format {manifests.FORMAT!r} in state 'complete'",
+            fix="A newer layerprobe may read it.",
+            path=str(path),
+        )
+    return manifest
+
+
+@contextmanager
+def _damage(path: Path, address: str | None = None) -> Iterator[None]:
+    """Turn what NumPy, HDF5 or JSON raise over a damaged dump into a DataError that names it."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+        rows = "" if address is None else f"rows of {address!r} in "
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(
+            f"{rows}{path} cannot be read: {reason}.",
+            expected="a complete dump, as extract wrote it",
+            fix="Extract it again, or copy it again from where it is whole.",
+            path=str(path),
+            address=address,
+        ) from error

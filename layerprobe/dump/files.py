@@ -1,0 +1,143 @@
+"""How the datasets of a dump lie on the disk, and whether they do.
+
+A dump may come from anyone and by way of anything: each dataset is checked against the manifest
+before it is read, and nothing in a dump leads to another file. What is found wrong is raised as the
+nearest built-in error; `layerprobe.dump` makes one message of them all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+
+from layerprobe.dump.lazy import Array, Read
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the manifest says of one dataset."""
+
+    address: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows."""
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+    def check(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Compare with what the file says."""
+        if shape != self.shape or dtype != self.dtype:
+            raise ValueError(
+                f"{self.address!r} is {dtype} of shape {shape}, by the manifest "
+                f"{self.dtype} of shape {self.shape}"
+            )
+
+
+def entry_of(given: Mapping[str, Any]) -> Entry:
+    """Return what an item of the manifest's list says.
+
+    Raises:
+        LookupError, TypeError, ValueError: It does not say it, or its name leads out of the dump.
+    """
+    dtype = np.dtype(given["dtype"]).newbyteorder("<")
+    entry = Entry(str(given["address"]), str(given["name"]), tuple(given["shape"]), dtype)
+    # "." and ".." are names with a meaning in folders and in HDF5 files.
+    if set(entry.name) & set("/\\\0") or not entry.name.strip("."):
+        raise ValueError(f"the stored name {entry.name!r} leads out of it")
+    if not entry.shape or not all(type(size) is int and size >= 0 for size in entry.shape):
+        raise ValueError(f"{entry.address!r} has the shape {entry.shape}")
+    if dtype.kind not in "biufc":  # objects would be read as pointers into memory
+        raise ValueError(f"{entry.address!r} holds {dtype}, which is no number")
+    return entry
+
+
+class Files(Protocol):
+    """The datasets of a dump as they lie on the disk, checked when it is made."""
+
+    def reader(self, entry: Entry) -> Read:
+        """Return what reads rows of one dataset."""
+
+    def close(self) -> None:
+        """Let go of every open file."""
+
+
+class Hdf5File:
+    """The datasets of a dump in one HDF5 file."""
+
+    def __init__(self, path: Path, entries: Iterable[Entry]) -> None:
+        # No lock is taken: a published dump no longer changes, and some file systems know no locks.
+        self._file = h5py.File(path, "r", locking=False)
+        try:
+            for entry in entries:
+                self._check(entry)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def reader(self, entry: Entry) -> Read:
+        """Return what reads rows of one dataset; its chunk cache lives as long."""
+        dataset = self._file[entry.name]
+        return lambda start, stop: dataset[start:stop]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _check(self, entry: Entry) -> None:
+        # A link or an external storage would make HDF5 open another file.
+        link = self._file.get(entry.name, getlink=True)
+        dataset = self._file[entry.name] if isinstance(link, h5py.HardLink) else None
+        if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+            raise ValueError(f"{entry.address!r} is no dataset of its own")
+        entry.check(dataset.shape, dataset.dtype)
+        if dataset.id.get_storage_size() < entry.nbytes:
+            raise ValueError(f"{entry.address!r} is not all there")
+
+
+class NpyFiles:
+    """The datasets of a dump in NPY files of one folder."""
+
+    def __init__(self, folder: Path, entries: Iterable[Entry]) -> None:
+        self._folder = folder
+        self._begins = {entry.name: self._check(entry) for entry in entries}
+
+    def reader(self, entry: Entry) -> Read:
+        """Return what reads rows of one dataset."""
+        return partial(self._read, entry)
+
+    def close(self) -> None:
+        """Do nothing: no file is open between two reads."""
+
+    def _read(self, entry: Entry, start: int, stop: int) -> Array:
+        rows = np.empty((stop - start, *entry.shape[1:]), entry.dtype)
+        with self._path(entry).open("rb") as file:
+            file.seek(self._begins[entry.name] + start * (entry.nbytes // max(1, entry.shape[0])))
+            if file.readinto(rows.reshape(-1).view(np.uint8).data) != rows.nbytes:
+                raise ValueError(f"{entry.address!r} is cut short")
+        return rows
+
+    def _path(self, entry: Entry) -> Path:
+        return self._folder / f"{entry.name}.npy"
+
+    def _check(self, entry: Entry) -> int:
+        """Check one file and return where its rows begin."""
+        with self._path(entry).open("rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError(f"{entry.address!r} is not in NPY format 1.0")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            begin = file.tell()
+            size = file.seek(0, os.SEEK_END) - begin
+        entry.check(shape, dtype)
+        if fortran or size != entry.nbytes:
+            raise ValueError(f"{entry.address!r} has {size} bytes of rows, not {entry.nbytes}")
+        return begin

@@ -1,0 +1,126 @@
+"""The conformance suite of sinks; see `layerprobe.testing`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from layerprobe.errors import OutputError
+from layerprobe.sinks import Dataset, Sink
+
+Shape = tuple[int, ...]
+_ROWS = 11
+
+Open = Callable[..., Sink]
+Arrays = dict[str, npt.NDArray[Any]]
+# Addresses that would be folders, devices, colours or twins if they were names; rows over 1 MiB.
+_HOSTILE = {"..": ("float16", ()), "a/b": ("float32", (3,)), "CON": ("int64", (2, 3, 2))}
+_HOSTILE |= {"x\x1b[31m": ("uint8", (0,)), "y" * 5000: ("bool", (5,))}
+_HOSTILE |= {"A": ("float32", (700, 501)), "a": ("float64", (140_001,))}
+_HOLDER = """import sys, {0}, {1} as suite
+sink = suite._filled({0}.open_sink, suite.Path(sys.argv[1]), {{"a": suite._rows()}})
+sys.stdin.read(print(flush=True))"""
+
+
+def _rows(dtype: str = "float32", shape: Shape = (3,)) -> npt.NDArray[Any]:
+    """Return rows of any bits, those of NaN, -0 and subnormal numbers among them."""
+    size = (_ROWS, *shape, np.dtype(dtype).itemsize)
+    bits = np.random.default_rng(7).integers(0, 2 if dtype == "bool" else 256, size, np.uint8)
+    return bits.view(dtype)[..., 0]
+
+
+def _filled(
+    open_sink: Open, path: Path, arrays: Arrays, size: int = 4, stop: int = _ROWS, **options: bool
+) -> Sink:
+    datasets = [Dataset(address, array.shape, array.dtype) for address, array in arrays.items()]
+    sink = open_sink(path, datasets, **options)
+    for start in range(0, stop, size):
+        sink.write(start, [array[start : start + size] for array in arrays.values()])
+    return sink
+
+
+def _listed(*addresses: str) -> dict[str, object]:
+    return {"datasets": [{"address": address} for address in addresses]}
+
+
+def _files(path: Path) -> dict[Path, bytes]:
+    return {entry: entry.read_bytes() for entry in path.parent.rglob("*") if entry.is_file()}
+
+
+class SinkSuite:
+    """The contract of `layerprobe.sinks.Sink`, checked on outputs of 11 rows.
+
+    A subclass gives three fixtures: `open_sink`, a function of that name in a module; `path`, an
+    output that is not there yet, alone in its folder; and `read_back`, which reads an output by
+    another road than the code under test and returns its manifest and its arrays by address.
+    """
+
+    def test_gives_back_every_bit(self, open_sink: Open, path: Path, read_back: Any) -> None:
+        """Bits and checksums come back by address; the bytes do not depend on the batch size."""
+        arrays = {address: _rows(*kind) for address, kind in _HOSTILE.items()}
+        outputs = []
+        for size in (1, 7, _ROWS):
+            with _filled(open_sink, path, arrays, size, overwrite=size > 1) as sink:
+                sink.commit(_listed(*arrays))
+            outputs.append(_files(path))
+        assert outputs[0] == outputs[1] == outputs[2]
+        manifest, found = read_back(path)
+        assert (manifest["format"], manifest["state"]) == ("lpdump/1", "complete")
+        assert len({entry["name"].casefold() for entry in manifest["datasets"]}) == len(arrays)
+        for entry, (address, array) in zip(manifest["datasets"], arrays.items(), strict=True):
+            bits = (array.dtype, array.shape, array.tobytes())
+            assert (found[address].dtype, found[address].shape, found[address].tobytes()) == bits
+            assert (entry["address"], int(entry["crc32"], 16)) == (address, zlib.crc32(bits[2]))
+
+    def test_has_its_name_only_when_committed(self, open_sink: Open, path: Path) -> None:
+        """Nothing has the final name before commit, and nothing else is left after it."""
+        with _filled(open_sink, path, {"a/b": _rows(), "..": _rows()}) as sink:
+            assert not path.exists()
+            sink.commit(_listed("a/b", ".."))
+        assert {path} <= {*path.parent.iterdir()} <= {path, path.with_name(f"{path.name}.json")}
+
+    def test_leaves_nothing_without_commit(self, open_sink: Open, path: Path) -> None:
+        """A block left early, an exception, and a commit that lacks rows leave no file."""
+        with _filled(open_sink, path, {"a": _rows()}):
+            pass
+        with pytest.raises(KeyboardInterrupt), _filled(open_sink, path, {"a": _rows()}):
+            raise KeyboardInterrupt
+        sink = _filled(open_sink, path, {"a": _rows()}, stop=8)
+        with sink, pytest.raises(OutputError, match="8 rows"):
+            sink.commit(_listed("a"))
+        assert not [*path.parent.iterdir()]
+
+    def test_keeps_an_older_output_until_commit(self, open_sink: Open, path: Path) -> None:
+        """An output is replaced only when that is asked for, and only by a committed one."""
+        with _filled(open_sink, path, {"a": _rows()}) as sink:
+            sink.commit(_listed("a"))
+        old = _files(path)
+        with pytest.raises(OutputError, match="--overwrite"):
+            _filled(open_sink, path, {"b": _rows()})
+        with _filled(open_sink, path, {"b": _rows()}, overwrite=True):
+            assert _files(path).items() >= old.items()
+        assert _files(path) == old
+        with _filled(open_sink, path, {"b": _rows()}, overwrite=True) as sink:
+            sink.commit(_listed("b"))
+        assert _files(path) != old
+
+    def test_has_one_writer_at_a_time(self, open_sink: Open, path: Path) -> None:
+        """A second process is refused and told of the first; a dead one is in nobody's way."""
+        command = [sys.executable, "-c", _HOLDER.format(open_sink.__module__, __name__), str(path)]
+        with subprocess.Popen(command, stdin=-1, stdout=-1) as holder:  # noqa: S603 - this Python
+            assert holder.stdout
+            holder.stdout.readline()
+            with pytest.raises(OutputError, match=str(holder.pid)) as refused:
+                _filled(open_sink, path, {"a": _rows()})
+            holder.kill()
+        assert refused.value.exit_code == 75
+        assert [*path.parent.iterdir()]
+        self.test_has_its_name_only_when_committed(open_sink, path)

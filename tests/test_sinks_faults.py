@@ -1,0 +1,179 @@
+"""Disks that are full or broken: an error with its reason, and nothing half done."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dumps import OUTPUTS, ROWS, content, listed, opened, written
+
+from layerprobe.errors import OutputError
+from layerprobe.sinks import disk
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from layerprobe.errors import OutputError
+from layerprobe.sinks import Dataset, open_sink
+
+path, moment, rows = sys.argv[1], sys.argv[2], np.ones((8, int(sys.argv[3])), "float32")
+
+def at(now):
+    if now == moment:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+
+try:
+    at("open")
+    with open_sink(path, [Dataset("a", rows.shape, rows.dtype)]) as sink:
+        at("write")
+        for row in range(8):
+            sink.write(row, [rows[row : row + 1]])
+        at("commit")
+        sink.commit({"datasets": [{"address": "a"}], "note": "x" * 300_000})
+except OutputError as error:
+    print(error.exit_code, error.fields["errno"], error)
+"""
+
+
+@pytest.mark.parametrize("moment", ["open", "write", "commit"])
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_disk_that_takes_no_more_is_an_error_not_a_crash(tmp_path, name, moment):
+    """The system refuses to let files grow: exit code 74 with the reason, no file, a clean end.
+
+    HDF5 would crash the process at its end if it were left with rows that it cannot write.
+    """
+    row = 20_000 if moment == "commit" and name == "out.h5" else 200_000
+    result = subprocess.run(
+        [sys.executable, "-c", LIMITED, tmp_path / name, moment, str(row)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if moment == "commit" and name == "out":
+        assert (result.returncode, result.stdout) == (0, "")  # all had its room already
+        return
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"74 {errno.EFBIG} {tmp_path / name} cannot be written: File")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_a_part_is_asked_again(tmp_path, monkeypatch):
+    """A write that stores fewer bytes than it was given goes on where it stopped."""
+    rows = np.random.default_rng(0).random((50, 40))
+    written(tmp_path / "whole", rows)
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:1000]))
+    written(tmp_path / "parts", rows)
+    assert content(tmp_path / "parts") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_file_system_without_preallocation_gives_the_same_bytes(tmp_path, monkeypatch, name):
+    """Not every file system can reserve room; there the file just gets its size."""
+    expected = content(written(tmp_path / name).parent)
+
+    def unknown(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", unknown)
+    written(tmp_path / name, overwrite=True)
+    assert content(tmp_path) == expected
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_everything_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch, name):
+    """After a power cut a name must not stand for bytes that never arrived: sync, rename, sync."""
+    events = []
+    real_sync, real_replace = os.fsync, Path.replace
+
+    def sync(descriptor):
+        events.append(Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(tmp_path))
+        real_sync(descriptor)
+
+    def replace(path, target):
+        events.append("rename")
+        return real_replace(path, target)
+
+    with opened(tmp_path / name) as sink:
+        sink.write(0, [ROWS])
+        monkeypatch.setattr(os, "fsync", sync)
+        monkeypatch.setattr(Path, "replace", replace)
+        sink.commit(listed("a"))
+    first = events.index("rename")
+    needed = {
+        "out.h5": ["out.h5.partial", "out.h5.json.partial"],
+        "out": ["out.partial/a.npy", "out.partial/manifest.json", "out.partial"],
+    }
+    assert {*map(Path, needed[name])} == {*events[:first]}
+    assert events[-1] == Path()
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_room_for_the_manifest_is_kept_until_commit(tmp_path, name):
+    """Hours of work do not end at a disk that was filled meanwhile: HDF5 stores the text twice."""
+    place = tmp_path / {"out.h5": "out.h5.json", "out": "out/manifest.json"}[name]
+    kept = tmp_path / {"out.h5": "out.h5.json.partial", "out": "out.partial/manifest.json"}[name]
+    with opened(tmp_path / name) as sink:
+        room, state = kept.stat().st_size, json.loads(kept.read_text())["state"]
+        sink.write(0, [ROWS])
+        sink.commit(listed("a") | {"note": "x" * 50_000})
+    assert state == "partial"
+    assert room > 2 * place.stat().st_size > 100_000
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_failed_rename_keeps_the_old_output(tmp_path, monkeypatch, name, step):
+    """Whichever of the two renames of a commit fails, the old dump can still be read."""
+    old = written(tmp_path / name)
+    stored = content(tmp_path)[{"out.h5": "out.h5", "out": "out/a.npy"}[name]]
+    real, calls = Path.replace, []
+
+    def replace(path, target):
+        calls.append(target)
+        if len(calls) == step:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with opened(old, overwrite=True) as sink:
+        sink.write(0, [ROWS + 1])
+        with pytest.raises(OutputError, match="Input/output error") as failed:
+            sink.commit(listed("a"))
+    assert failed.value.exit_code == 74
+    assert content(tmp_path)[{"out.h5": "out.h5", "out": "out/a.npy"}[name]] == stored
+    assert {entry.name for entry in tmp_path.iterdir()} <= {name, "out.h5.json"}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_failed_sync_publishes_nothing(tmp_path, monkeypatch, name):
+    """A disk that cannot say that it has the bytes has not got them."""
+
+    def fail(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with opened(tmp_path / name) as sink:
+        sink.write(0, [ROWS])
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(OutputError, match="Input/output error"):
+            sink.commit(listed("a"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path, monkeypatch):
+    """Some network file systems refuse it for folders, but a file that is refused is a failure."""
+
+    def refuse(_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(os, "fsync", refuse)
+    disk.sync(tmp_path)
+    with pytest.raises(OSError, match="Invalid argument"):
+        disk.sync(tmp_path / "file")
