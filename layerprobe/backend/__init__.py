@@ -1,0 +1,72 @@
+"""The backend function on TensorFlow, JAX or PyTorch: `from layerprobe import backend as K`.
+
+Importing this package imports no framework. The first `function` or `layerprobe.load` does, and
+with it the engine of this process is fixed (see `select`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from layerprobe.backend.engine import ENGINES, Selected, engine_name, select
+
+if TYPE_CHECKING:
+    from layerprobe.backend.calls import Symbol
+    from layerprobe.backend.compiled import Function
+    from layerprobe.backend.model import Model
+
+__all__ = [
+    "ENGINES",
+    "Function",
+    "Model",
+    "Selected",
+    "Symbol",
+    "engine_name",
+    "function",
+    "select",
+]
+
+_LAZY = {"Function": "compiled", "Model": "model", "Symbol": "calls"}
+
+
+def function(inputs: Any, outputs: Any) -> Function:
+    """Return a compiled callable from inputs to outputs.
+
+    Only the part of the graph between them runs, every call once, whatever the number of outputs.
+    Calling it changes no state of the model.
+
+    Args:
+        inputs: Symbolic tensors to feed: `model.inputs`, `model["address"]`, or Keras' own
+            symbolic tensors (`keras_model.inputs`); one, or a list.
+        outputs: Symbolic tensors to compute, likewise; or addresses, if the inputs are of a model
+            that `layerprobe.load` returned.
+
+    Returns:
+        A `Function`; called with a list of arrays it returns a list of NumPy arrays.
+
+    Raises:
+        BackendError: An output cannot be computed from the inputs; the message names what else
+            must be fed.
+        LayerNotFound: An address names no layer output.
+
+    Example:
+        >>> import layerprobe, numpy as np
+        >>> model = layerprobe.load("samples/digits_cnn.keras")
+        >>> first_layers = layerprobe.backend.function(model.inputs, ["conv1", "pool1"])
+        >>> conv, pool = first_layers([np.zeros((2, 8, 8, 1))])
+        >>> conv.shape, pool.shape
+        ((2, 8, 8, 16), (2, 4, 4, 16))
+    """
+    selected = select()
+    # Imports Keras, so not before the engine is chosen.
+    from layerprobe.backend.compiled import make_function
+
+    return make_function(inputs, outputs, selected.engine)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        select()
+        return getattr(importlib.import_module(f"layerprobe.backend.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,215 @@
+"""Tensors and calls of a Keras graph, numbered by how they are computed.
+
+A tensor is identified by how it is computed (operation, arguments, and the tensors it takes, by
+the same rule), not by its object. Three things then come out right by themselves: an inner layer of
+a model that is called twice is two tensors, because what it takes differs; a tensor left over from
+an earlier state of a growing Sequential is the same as its successor; nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from layerprobe.backend import compat
+
+Within = tuple[Any, ...]  # the nodes of nested models' calls, outermost first
+
+
+@dataclass(frozen=True, eq=False)
+class Symbol:
+    """A tensor of a model's graph.
+
+    Attributes:
+        tensor: The symbolic tensor; inside a shared model several symbols have the same.
+        within: The calls of the nested models it lies in, outermost first.
+        address: Its name for people.
+        model: The `layerprobe.backend.Model` it belongs to, if any.
+    """
+
+    tensor: Any
+    within: tuple[Any, ...] = ()
+    address: str = ""
+    model: Any = None
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The tensor's shape, the batch first, None where it varies."""
+        return tuple(self.tensor.shape)
+
+    @property
+    def dtype(self) -> str:
+        """The name of the tensor's dtype."""
+        return str(self.tensor.dtype)
+
+    def __repr__(self) -> str:
+        return f"<Symbol {self.address or self.tensor.name} {self.shape} {self.dtype}>"
+
+
+class Call(Protocol):
+    """Something that runs: a layer or operation, or the way into a nested model."""
+
+    def run(self, taken: Sequence[Any], *, training: bool) -> list[Any]:
+        """Return the flat results for the flat values it takes."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCall:
+    """One node of the Keras graph.
+
+    `masked` are the positions of the tensors whose masks are taken besides.
+    """
+
+    operation: Any
+    node: Any
+    masked: tuple[int, ...]
+    takes_training: bool
+
+    def run(self, taken: Sequence[Any], *, training: bool) -> list[Any]:
+        """Call the layer as the node did, on the values taken: its tensors, then their masks."""
+        symbols = self.node.input_tensors
+        for position, mask in zip(self.masked, taken[len(symbols) :], strict=True):
+            compat.attach_mask(taken[position], mask)
+        tensors = {id(t): value for t, value in zip(symbols, taken, strict=False)}
+        args, kwargs = compat.fill_in(self.node, tensors)
+        if self.takes_training:
+            # Keras' own predict sets it on every layer, even where the model was built otherwise.
+            kwargs["training"] = training
+        return compat.flatten(self.operation(*args, **kwargs))
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """The way into a nested model: an outer value in the dtype, rank and mask of its input."""
+
+    tensor: Any
+
+    def run(self, taken: Sequence[Any], *, training: bool) -> list[Any]:  # noqa: ARG002
+        """Return the value (and then its mask, if one is taken) as the nested model's input."""
+        return [compat.enter(self.tensor, taken[0], taken[1] if len(taken) > 1 else None)]
+
+
+class Tracer:
+    """Numbers tensors by how they are computed.
+
+    Attributes:
+        calls: The distinct calls met, by number.
+        takes: For each call, the numbers of the tensors it takes.
+        gives: For each call, the number of each of its outputs that was met.
+        maker: For each tensor, the call that makes it; None for a model input.
+        spoken: For each tensor, where it was first met, to speak of it.
+    """
+
+    def __init__(self, symbols: Iterable[Symbol]) -> None:
+        self.calls: list[Call] = []
+        self.takes: list[tuple[int, ...]] = []
+        self.gives: list[dict[int, int]] = []
+        self.maker: list[int | None] = []
+        self.spoken: list[Symbol] = []
+        self._call_numbers: dict[Any, int] = {}
+        self._roots: dict[int, int] = {}
+        self._known: dict[tuple[tuple[int, ...], int], int] = {}
+        models = {id(s.model): s.model for s in symbols if s.model is not None}
+        self._models = list(models.values())
+        self._entered = {
+            tuple(id(node) for node in s.within[: depth + 1])
+            for s in symbols
+            for depth in range(len(s.within))
+        }
+
+    def identify(self, within: Within, tensor: Any) -> int:
+        """Return the number of a tensor; the same for all tensors computed alike."""
+        # An explicit stack: real models are deeper than Python's own allows.
+        stack = [(within, tensor)]
+        while stack:
+            here = stack[-1]
+            needed = self._needs(*here)
+            unknown = [place for place in needed if _key(*place) not in self._known]
+            if unknown:
+                stack += unknown
+                continue
+            stack.pop()
+            if _key(*here) not in self._known:
+                numbers = [self._known[_key(*place)] for place in needed]
+                self._known[_key(*here)] = self._number(*here, numbers)
+        return self._known[_key(within, tensor)]
+
+    def name(self, number: int) -> str:
+        """Return how to speak of a tensor: its address, or else its layer's name."""
+        symbol = self.spoken[number]
+        for model in self._models:
+            address = model.address_of(symbol.within, symbol.tensor)
+            if address:
+                return str(address)
+        operation, _, output = compat.history(symbol.tensor)
+        path = [node.operation.name for node in symbol.within] + [operation.name]
+        return "/".join(path) + (f":{output}" if output else "")
+
+    def _needs(self, within: Within, tensor: Any) -> list[tuple[Within, Any]]:
+        """Return the tensors that one is directly made of, with where they lie."""
+        operation, node, output = compat.history(tensor)
+        if node.is_input:
+            return self._outside(within, tensor) if within else []
+        if _ids((*within, node)) in self._entered:
+            return [((*within, node), compat.graph_outputs(compat.inlined(operation))[output])]
+        masks = [mask for _, mask in compat.masks_carried(node)]
+        return [(within, taken) for taken in (*node.input_tensors, *masks)]
+
+    def _outside(self, within: Within, tensor: Any) -> list[tuple[Within, Any]]:
+        """Return what the call of a nested model feeds to one of its inputs, and the mask."""
+        node = within[-1]
+        inputs = compat.graph_inputs(compat.inlined(node.operation))
+        position = next(i for i, candidate in enumerate(inputs) if candidate is tensor)
+        masks = compat.masks_fed(node)
+        found = [compat.arguments_fed(node)[position]]
+        if masks and masks[position] is not None:
+            found.append(masks[position])
+        return [(within[:-1], outer) for outer in found]
+
+    def _number(self, within: Within, tensor: Any, needed: list[int]) -> int:
+        operation, node, output = compat.history(tensor)
+        call: Call
+        key: tuple[Any, ...]
+        if node.is_input:
+            if not within:
+                if id(tensor) not in self._roots:
+                    self._roots[id(tensor)] = self._new_tensor(within, tensor, None)
+                return self._roots[id(tensor)]
+            outer = self.spoken[needed[0]].tensor
+            if (
+                len(needed) == 1
+                and outer.dtype == tensor.dtype
+                and len(outer.shape) == len(tensor.shape)
+            ):
+                return needed[0]
+            call, output = Entry(tensor), 0
+            key = (id(tensor),)
+        elif _ids((*within, node)) in self._entered:
+            return needed[0]
+        else:
+            masked = tuple(position for position, _ in compat.masks_carried(node))
+            call = LayerCall(operation, node, masked, compat.takes_training(operation))
+            key = (id(operation), compat.fixed_arguments(node))
+        number = self._call_numbers.setdefault((key, tuple(needed)), len(self.calls))
+        if number == len(self.calls):
+            self.calls.append(call)
+            self.takes.append(tuple(needed))
+            self.gives.append({})
+        if output not in self.gives[number]:
+            self.gives[number][output] = self._new_tensor(within, tensor, number)
+        return self.gives[number][output]
+
+    def _new_tensor(self, within: Within, tensor: Any, maker: int | None) -> int:
+        self.maker.append(maker)
+        self.spoken.append(Symbol(tensor, within))
+        return len(self.maker) - 1
+
+
+def _ids(nodes: Within) -> tuple[int, ...]:
+    return tuple(id(node) for node in nodes)
+
+
+def _key(within: Within, tensor: Any) -> tuple[tuple[int, ...], int]:
+    return _ids(within), id(tensor)

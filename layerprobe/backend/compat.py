@@ -1,0 +1,193 @@
+"""The only file that touches private attributes of Keras.
+
+Why private ones at all: `keras.Function` and `keras.Model` refuse two models that share a layer
+name, keep every activation alive, add nodes to the layers they are built on, and cannot reach into
+nested models. The graph underneath (nodes, tensors, their history) is unchanged since Keras 3.6.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras.src import tree
+from keras.src.backend import get_keras_mask, set_keras_mask
+from keras.src.models.functional import Functional
+from keras.src.ops.operation import Operation
+from keras.src.saving import saving_lib
+
+from layerprobe.errors import BackendError
+
+_OPERATION_MODULES = ("numpy", "nn", "math", "core", "image", "linalg")
+
+
+def is_symbolic(value: object) -> bool:
+    """Tell whether a value is a symbolic tensor of a Keras graph."""
+    return isinstance(value, keras.KerasTensor)
+
+
+def history(tensor: Any) -> tuple[Any, Any, int]:
+    """Return the operation, the node and the output number that made a symbolic tensor.
+
+    Raises:
+        BackendError: The tensor belongs to no graph.
+    """
+    record = getattr(tensor, "_keras_history", None)
+    if record is None or record.operation is None:
+        raise BackendError(
+            f"The symbolic tensor {tensor.name!r} belongs to no graph.",
+            expected="a tensor that a layer returned, or an input of a model",
+        )
+    operation, node_index, tensor_index = record
+    return operation, operation._inbound_nodes[node_index], tensor_index
+
+
+def inlined(operation: Any) -> Any:
+    """Return the graph of a nested model that does nothing but run its graph, else None."""
+    call = type(operation).call
+    if call is keras.Sequential.call:
+        return operation._functional
+    return operation if call is Functional.call else None
+
+
+def graph_of(model: Any) -> Any:
+    """Return the Functional graph of a model.
+
+    Raises:
+        BackendError: It has none: it is subclassed, or a Sequential that was never built.
+    """
+    graph = inlined(model)
+    if graph is None:
+        raise BackendError(
+            f"The model {model.name!r} has no graph of layers.",
+            expected="a Functional model, or a Sequential that knows its input shape",
+        )
+    return graph
+
+
+def graph_inputs(graph: Any) -> list[Any]:
+    """Return the flat symbolic inputs of a graph."""
+    return list(graph._inputs)
+
+
+def graph_outputs(graph: Any) -> list[Any]:
+    """Return the flat symbolic outputs of a graph."""
+    return list(graph._outputs)
+
+
+def calls(graph: Any, layer: Any) -> list[Any]:
+    """Return the nodes of a layer that belong to a graph, in the order of the calls.
+
+    Other nodes of the layer come from other models, or from earlier states of a growing Sequential.
+    """
+    own = {id(node) for nodes in graph._nodes_by_depth.values() for node in nodes}
+    return [node for node in layer._inbound_nodes if id(node) in own]
+
+
+def layer_named(graph: Any, name: str) -> Any:
+    """Return the layer or bare operation of that name in a graph."""
+    return next(operation for operation in graph._operations if operation.name == name)
+
+
+def arguments_fed(node: Any) -> list[Any]:
+    """Return the flat symbolic tensors a nested model is called on."""
+    return list(tree.flatten(node.arguments.args[0]))
+
+
+def masks_fed(node: Any) -> list[Any]:
+    """Return the flat masks a nested model is called with, None where there is none."""
+    masks = node.arguments.kwargs.get("mask")
+    return [] if masks is None else list(tree.flatten(masks))
+
+
+def masks_carried(node: Any) -> list[tuple[int, Any]]:
+    """Return the masks a call reads off its tensors, where the node does not record them.
+
+    Keras hands masks on as an attribute of tensors. For most layers the node records the mask as a
+    keyword argument; for others (MultiHeadAttention) only the attribute carries it, which a value
+    that is fed does not have.
+
+    Returns:
+        For each such tensor its position in `node.input_tensors`, and its symbolic mask.
+    """
+    operation = node.operation
+    if not isinstance(operation, keras.Layer):
+        return []
+    parameters = inspect.signature(operation.call).parameters
+    takes = [name for name in parameters if name == "mask" or name.endswith("_mask")]
+    if all(node.arguments.kwargs.get(name) is not None for name in takes):
+        return []
+    masks = [(i, get_keras_mask(tensor)) for i, tensor in enumerate(node.input_tensors)]
+    return [(i, mask) for i, mask in masks if mask is not None]
+
+
+def attach_mask(value: Any, mask: Any) -> None:
+    """Make a tensor carry a mask, as Keras' layers expect it."""
+    set_keras_mask(value, mask)
+
+
+def fill_in(node: Any, values: dict[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a node's arguments with values for its symbolic tensors, given by their `id`."""
+    args, kwargs = node.arguments.fill_in(values)
+    return tuple(args), dict(kwargs)
+
+
+def fixed_arguments(node: Any) -> tuple[Any, ...]:
+    """Return what distinguishes two calls on the same tensors: the other arguments."""
+    structure = (node.arguments.args, node.arguments.kwargs)
+    leaves = tree.flatten(structure)
+    shape = repr(tree.map_structure(lambda _: 0, structure))
+    return (shape, *(None if is_symbolic(leaf) else _comparable(leaf) for leaf in leaves))
+
+
+def _comparable(leaf: Any) -> Any:
+    try:
+        hash(leaf)
+    except TypeError:
+        return id(leaf)
+    return (type(leaf), leaf)
+
+
+def flatten(structure: Any) -> list[Any]:
+    """Return the leaves of a nested structure in Keras' order."""
+    return list(tree.flatten(structure))
+
+
+def takes_training(operation: Any) -> bool:
+    """Tell whether a layer behaves differently in training."""
+    if not isinstance(operation, keras.Layer):
+        return False
+    return "training" in inspect.signature(operation.call).parameters
+
+
+def enter(tensor: Any, value: Any, mask: Any) -> Any:
+    """Return a value as a nested model takes it: in its input's dtype and rank, with its mask."""
+    carried = get_keras_mask(value) if mask is None else mask
+    entered = keras.ops.convert_to_tensor(value, dtype=tensor.dtype)
+    missing = len(tensor.shape) - len(entered.shape)
+    if missing == 1:
+        entered = keras.ops.expand_dims(entered, -1)
+    elif missing == -1:
+        entered = keras.ops.squeeze(entered, -1)
+    if carried is not None:
+        set_keras_mask(entered, carried)
+    return entered
+
+
+def load_archive(path: Path) -> Any:
+    """Load a .keras archive, whatever its name, without running code from it."""
+    with path.open("rb") as file:
+        return saving_lib.load_model(file, compile=False, safe_mode=True)
+
+
+def operation_module(class_name: str) -> str | None:
+    """Return the module of one of Keras' own operations, such as `NotEqual`, or None."""
+    for name in _OPERATION_MODULES:
+        module = importlib.import_module(f"keras.src.ops.{name}")
+        found = getattr(module, class_name, None)
+        if inspect.isclass(found) and issubclass(found, Operation):
+            return module.__name__
+    return None

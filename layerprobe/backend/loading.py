@@ -1,0 +1,177 @@
+"""From a model file to a live Keras model: the upgraded config built, the weights put in.
+
+Nothing that the file brings along is run: layers come from Keras alone (`modelfile.upgrade` has
+refused everything else), and Keras loads in safe mode.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from layerprobe.backend import compat
+from layerprobe.backend.model import Model
+from layerprobe.errors import ModelError, TrustError
+from layerprobe.modelfile import ModelFile
+from layerprobe.modelfile.configs import is_operation
+from layerprobe.modelfile.contents import Config
+from layerprobe.modelfile.graph import MODEL_CLASSES
+from layerprobe.modelfile.hdf5 import attribute_list
+from layerprobe.modelfile.upgrade import (
+    HARD_SIGMOID_NAME,
+    HARD_SIGMOID_PACKAGE,
+    layers_in,
+    upgrade,
+)
+
+# What Keras raises when a config or its weights do not fit its layers.
+_KERAS_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    OSError,
+    NotImplementedError,
+)
+
+
+@keras.saving.register_keras_serializable(  # type: ignore[untyped-decorator]
+    HARD_SIGMOID_PACKAGE, HARD_SIGMOID_NAME
+)
+def _hard_sigmoid_keras2(x: Any) -> Any:
+    """Compute hard_sigmoid as Keras 1 and 2 did; source: keras 2.3.1, tensorflow_backend.py."""
+    return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def build(file: ModelFile, *, runs_channels_first: bool) -> Model:
+    """Return the live model of a model file.
+
+    Args:
+        file: The file's description.
+        runs_channels_first: Whether the engine computes channels_first convolutions rightly.
+
+    Raises:
+        TrustError: The model needs code that is not Keras' own.
+        ModelError: It cannot be read rightly, or its weights do not fit its layers.
+    """
+    upgraded = upgrade(file.contents)
+    if not runs_channels_first:
+        _refuse_channels_first(file)
+    try:
+        if file.format == "keras":
+            model = compat.load_archive(file.path)
+        else:
+            model = _from_config(upgraded.config)
+            _load_hdf5_weights(model, file.path)
+    except _KERAS_ERRORS as error:
+        raise _not_built(file, error) from error
+    return Model(model, file.table, upgraded.notes)
+
+
+def _from_config(config: Config) -> Any:
+    config = _with_modules(copy.deepcopy(config))
+    return keras.saving.deserialize_keras_object(config, safe_mode=True)
+
+
+def _with_modules(config: Config) -> Config:
+    """Name the module of every layer, as Keras 3 wants it; HDF5 files leave it out."""
+    for layer in (config, *layers_in(config)):
+        if layer.get("module"):
+            continue
+        class_name = layer["class_name"]
+        if is_operation(layer):
+            layer["module"] = compat.operation_module(class_name)
+        elif class_name == "Functional":
+            layer["module"] = "keras.src.models.functional"
+        else:
+            layer["module"] = "keras" if class_name in MODEL_CLASSES else "keras.layers"
+        layer.setdefault("registered_name", class_name if is_operation(layer) else None)
+    return config
+
+
+def _refuse_channels_first(file: ModelFile) -> None:
+    for layer in layers_in(file.contents.config):
+        inner = layer["config"]
+        first = isinstance(inner, dict) and inner.get("data_format") == "channels_first"
+        if first and "Conv" in layer["class_name"]:
+            raise ModelError(
+                f"{file.path}: layer {inner.get('name')!r} is a channels_first convolution, which "
+                "Keras on TensorFlow computes wrongly or, on CPU, not at all.",
+                fix="Use another engine: --backend jax or --backend torch.",
+                layer=inner.get("name"),
+            )
+
+
+def _load_hdf5_weights(model: Any, path: Path) -> None:
+    """Assign the weights of an .h5 file: layer by layer by name, each layer's in a fixed order.
+
+    The order is that of Keras' legacy format: a layer's trainable weights, then the others.
+    """
+    with h5py.File(path, "r") as file:
+        root = file.get("model_weights")
+        if root is None:
+            raise ValueError("the file holds no weights")
+        names = attribute_list(root, "layer_names")
+        for layer in model.layers:
+            variables = list(layer.trainable_weights) + list(layer.non_trainable_weights)
+            group = root[layer.name] if layer.name in names else root
+            stored = attribute_list(group, "weight_names")
+            if len(stored) != len(variables):
+                raise ValueError(
+                    f"layer {layer.name!r} has {len(variables)} weights, the file {len(stored)}"
+                )
+            for variable, name in zip(variables, stored, strict=True):
+                _assign(variable, group[name], f"{layer.name}: {name}")
+        known = {layer.name for layer in model.layers}
+        unknown = [n for n in names if n not in known and attribute_list(root[n], "weight_names")]
+        if unknown:
+            raise ValueError(f"there are weights of unknown layers: {', '.join(unknown)}")
+
+
+def _assign(variable: Any, dataset: h5py.Dataset, name: str) -> None:
+    if tuple(dataset.shape) != tuple(variable.shape):
+        raise ValueError(
+            f"{name} has shape {dataset.shape}, the layer wants {tuple(variable.shape)}"
+        )
+    stored, wanted = name.rpartition("/")[2].partition(":")[0], variable.name
+    if stored != wanted:
+        raise ValueError(f"{name} stands where the layer's {wanted!r} is expected")
+    variable.assign(np.asarray(dataset))
+
+
+def _not_built(file: ModelFile, error: Exception) -> ModelError | TrustError:
+    """Turn what Keras says into one sentence; its messages can run to pages of config."""
+    reason = _shortened(str(error))
+    kind: type[ModelError | TrustError] = ModelError
+    if "safe_mode" in str(error) or "Could not locate" in str(error):
+        kind = TrustError
+    newer = ""
+    if file.keras_version and _version(file.keras_version) > _version(keras.__version__):
+        newer = f" It was written by Keras {file.keras_version}; here is {keras.__version__}."
+    return kind(
+        f"Keras cannot build the model of {file.path}: {reason}{newer}",
+        fix="list-layers still lists its layers.",
+        path=str(file.path),
+        keras_version=file.keras_version,
+    )
+
+
+def _shortened(text: str, limit: int = 240) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[:limit]}…"
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(_numbers(text))
+
+
+def _numbers(text: str) -> Iterator[int]:
+    for part in text.split(".")[:2]:
+        yield int(part) if part.isdecimal() else 0

@@ -1,0 +1,75 @@
+"""A live Keras model with the addresses of its layer outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from layerprobe.addresses import quote
+from layerprobe.backend import compat
+from layerprobe.backend.calls import Symbol, Within
+from layerprobe.layers import LayerOutput, LayerTable
+
+
+class Model:
+    """A built model: its table of layer outputs, and a symbolic tensor for each.
+
+    Attributes:
+        keras: The live Keras model.
+        table: The layer outputs, with the addresses that `model[...]` takes.
+        inputs: Symbolic tensors of the model's inputs, in its own order.
+        outputs: Symbolic tensors of the model's outputs, in its own order.
+        notes: What was changed in the file's config to compute what the original computed.
+
+    Example:
+        >>> import layerprobe
+        >>> model = layerprobe.load("samples/digits_cnn.keras")
+        >>> model["conv1"].shape
+        (None, 8, 8, 16)
+    """
+
+    def __init__(self, keras_model: Any, table: LayerTable, notes: tuple[str, ...] = ()) -> None:
+        self.keras = keras_model
+        self.table = table
+        self.notes = notes
+        graph = compat.graph_of(keras_model)
+        self.inputs = [self._end(tensor) for tensor in compat.graph_inputs(graph)]
+        self.outputs = [self._end(tensor) for tensor in compat.graph_outputs(graph)]
+        self._addresses: dict[tuple[tuple[int, ...], int], str] | None = None
+
+    def __getitem__(self, address: str) -> Symbol:
+        """Return the symbolic tensor of one layer output.
+
+        Raises:
+            LayerNotFound: The address names none, or a layer with several calls.
+        """
+        return self.symbol(self.table.find(address))
+
+    def symbol(self, row: LayerOutput) -> Symbol:
+        """Return the symbolic tensor of a row of the table."""
+        graph = compat.graph_of(self.keras)
+        within: list[Any] = []
+        for name, number in row.path[:-1]:
+            layer = compat.layer_named(graph, name)
+            within.append(compat.calls(graph, layer)[number])
+            graph = compat.graph_of(layer)
+        name, number = row.path[-1]
+        node = compat.calls(graph, compat.layer_named(graph, name))[number]
+        return Symbol(node.outputs[row.output], tuple(within), row.address, self)
+
+    def address_of(self, within: Within, tensor: Any) -> str | None:
+        """Return the address of a symbolic tensor of this model, or None if it has none."""
+        if self._addresses is None:
+            found: dict[tuple[tuple[int, ...], int], str] = {}
+            for row in self.table:
+                symbol = self.symbol(row)
+                key = tuple(id(node) for node in symbol.within), id(symbol.tensor)
+                found.setdefault(key, row.address)
+            self._addresses = found
+        return self._addresses.get((tuple(id(node) for node in within), id(tensor)))
+
+    def _end(self, tensor: Any) -> Symbol:
+        operation, _, _ = compat.history(tensor)
+        return Symbol(tensor, (), quote(operation.name), self)
+
+    def __repr__(self) -> str:
+        return f"<layerprobe model {self.keras.name!r} of {len(self.table)} layer outputs>"
