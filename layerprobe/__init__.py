@@ -1,0 +1,77 @@
+"""layerprobe: saved neural-network models into activations on disk.
+
+Importing this package loads no framework; what needs one loads it when it is first used.
+
+Example:
+    >>> import layerprobe
+    >>> model = layerprobe.list_layers("samples/digits_cnn.keras")
+    >>> [row.address for row in model.table][:2]
+    ['images', 'conv1']
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from layerprobe.errors import (
+    BackendError,
+    DataError,
+    LayerNotFound,
+    LayerprobeError,
+    ModelError,
+    OutputError,
+    TrustError,
+)
+from layerprobe.layers import LayerOutput, LayerTable, TensorSpec
+
+if TYPE_CHECKING:
+    from layerprobe import backend
+    from layerprobe.api import extract, list_layers, load
+    from layerprobe.dump import Dump, open_dump
+    from layerprobe.modelfile import ModelFile
+    from layerprobe.report import Report
+
+__version__ = "0.1.0"
+__all__ = [
+    "BackendError",
+    "DataError",
+    "Dump",
+    "LayerNotFound",
+    "LayerOutput",
+    "LayerTable",
+    "LayerprobeError",
+    "ModelError",
+    "ModelFile",
+    "OutputError",
+    "Report",
+    "TensorSpec",
+    "TrustError",
+    "backend",
+    "extract",
+    "list_layers",
+    "load",
+    "open_dump",
+]
+
+_LAZY = {
+    "Dump": "layerprobe.dump",
+    "ModelFile": "layerprobe.modelfile",
+    "Report": "layerprobe.report",
+    "extract": "layerprobe.api",
+    "list_layers": "layerprobe.api",
+    "load": "layerprobe.api",
+    "open_dump": "layerprobe.dump",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "backend":
+        return importlib.import_module("layerprobe.backend")
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

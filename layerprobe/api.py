@@ -1,0 +1,122 @@
+"""The Python door: `list_layers`, `load`, `extract`. The command line calls nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerprobe.backend import engine as engines
+from layerprobe.feed import Given
+from layerprobe.modelfile import ModelFile, open_model
+from layerprobe.pipeline import Options, Progress, build, plan, run
+from layerprobe.report import Report
+
+if TYPE_CHECKING:
+    from layerprobe.backend.model import Model
+
+
+def list_layers(path: str | Path) -> ModelFile:
+    """Describe a saved model without loading a framework.
+
+    Args:
+        path: A model file: HDF5 (.h5, .hdf5) or a .keras archive, whatever its name.
+
+    Returns:
+        The description; its `table` holds one row for each output of each call of each layer.
+
+    Raises:
+        ModelError: The file is missing, damaged, or not a model.
+        TrustError: It reaches out of itself.
+
+    Example:
+        >>> model = list_layers("samples/digits_cnn.keras")
+        >>> row = model.table.find("conv1")
+        >>> row.class_name, row.output_shape, row.bytes_per_row
+        ('Conv2D', (None, 8, 8, 16), 4096)
+    """
+    return open_model(path)
+
+
+def load(path: str | Path, *, backend: str | None = None, device: str | None = None) -> Model:
+    """Build a saved model on an engine.
+
+    Args:
+        path: A model file.
+        backend: "tensorflow", "jax" or "torch"; by default `LAYERPROBE_BACKEND`, then
+            `KERAS_BACKEND`, then TensorFlow. One process can use one engine.
+        device: "auto" (a GPU if the engine sees one), "cpu", "gpu" or "gpu:N".
+
+    Returns:
+        The model; `model["address"]` is the symbolic tensor of a layer output, for
+        `layerprobe.backend.function`.
+
+    Raises:
+        ModelError: The file is missing, damaged, or cannot be read rightly.
+        TrustError: It needs code that is not Keras' own.
+        BackendError: The engine or the device is not there.
+
+    Example:
+        >>> model = load("samples/digits_cnn.keras")
+        >>> model.inputs[0].shape
+        (None, 8, 8, 1)
+    """
+    file = open_model(path)
+    return build(file, engines.select(backend, device=device))
+
+
+def extract(
+    model: str | Path,
+    layers: str | int | Sequence[str | int],
+    input: Given | None = None,  # noqa: A002 - the word the command line uses
+    output: str | Path | None = None,
+    *,
+    start: str | Sequence[str] = (),
+    progress: Progress | None = None,
+    dry_run: bool = False,
+    **options: Any,
+) -> Report:
+    """Write activations of a saved model's layers to disk.
+
+    All layers come out of one pass, and only what they need is computed. The output appears under
+    its name when it is complete.
+
+    Args:
+        model: A model file.
+        layers: Addresses, or patterns of addresses; see `LayerTable.select`.
+        input: Rows: a file (.npy, .npz, HDF5; `file.h5::/dataset`), an array, or for several
+            inputs a mapping of names to these. None: made-up rows.
+        output: `NAME.h5`, or a folder for .npy files; by default `MODEL-activations.h5` in the
+            current folder.
+        start: Addresses to start from; the input's rows are then those of these tensors.
+        progress: Called with the rows done and the rows in all, after every batch.
+        dry_run: Check everything and compute one batch, but write nothing.
+        **options: The fields of `layerprobe.pipeline.Options`: batch_size (rows a pass, 32), rows
+            (the first, and the one after the last; None for an end), dtype ("float16" or "float32",
+            for floating-point activations), device, backend (see `load`), overwrite (replace an
+            existing dump), quiet (keep what frameworks print at their start off stderr).
+
+    Returns:
+        What was written.
+
+    Raises:
+        LayerprobeError: Something is wrong with the model, an address, the data, the engine or
+            the output; nothing is left under the output's name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = extract(
+        ...         "samples/digits_cnn.keras",
+        ...         ["conv1", "class:Dense"],
+        ...         "samples/data/digits.npy",
+        ...         f"{folder}/features.h5",
+        ...         rows=(0, 10),
+        ...     )
+        >>> report.rows, report.datasets[0].address, report.datasets[0].shape
+        (10, 'conv1', (10, 8, 8, 16))
+    """
+    given = Options(start=(start,) if isinstance(start, str) else tuple(start), **options)
+    wanted = [layers] if isinstance(layers, (str, int)) else layers
+    with plan(model, [str(address) for address in wanted], input, output, given) as planned:
+        return planned.report() if dry_run else run(planned, progress)

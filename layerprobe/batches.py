@@ -1,0 +1,111 @@
+"""One pass: a batch of rows through the compiled function, and its results as they are stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerprobe.errors import BackendError, DataError
+from layerprobe.feed import Feed
+from layerprobe.sinks import Dataset
+
+if TYPE_CHECKING:
+    from layerprobe.backend.compiled import Function
+
+Array = np.ndarray[Any, Any]
+
+
+def row_range(rows: tuple[int | None, int | None] | None, available: int) -> tuple[int, int]:
+    """Return the range of rows that was asked for, first included, last excluded.
+
+    Raises:
+        DataError: It is empty, or not within the rows there are.
+    """
+    asked = (None, None) if rows is None else rows
+    start, stop = asked[0] or 0, available if asked[1] is None else asked[1]
+    if not 0 <= start < stop <= available:
+        raise DataError(
+            f"The rows {start}:{stop} were asked for; the input has {available}.",
+            expected=f"a range START:STOP within 0:{available}",
+            exit_code=2,
+            rows=(start, stop),
+        )
+    return start, stop
+
+
+def rows_a_pass(function: Function, asked: int, rows: int) -> int:
+    """Return the batch size: what was asked for, unless the model fixes it."""
+    fixed = [symbol.shape[0] for symbol in function.plan.inputs if symbol.shape[0] is not None]
+    return fixed[0] if fixed else min(asked, rows)
+
+
+def computed(
+    function: Function, feeds: Sequence[Feed], start: int, stop: int, batch_size: int
+) -> list[Array]:
+    """Read some rows, fill the batch up with copies of the last one, and compute."""
+    batches = []
+    for feed in feeds:
+        rows = feed.read(start, stop)
+        missing = batch_size - (stop - start)
+        filling = np.repeat(rows[-1:], missing, axis=0)
+        batches.append(np.concatenate([rows, filling]) if missing else rows)
+    results: list[Array] = function(batches)
+    return results
+
+
+def datasets_of(
+    function: Function,
+    first: Sequence[Array],
+    batch_size: int,
+    rows: int,
+    dtype: str | None,
+) -> tuple[Dataset, ...]:
+    """Return what will be stored, from the results of the first batch.
+
+    Raises:
+        BackendError: An output does not have one row for each row of the input.
+    """
+    # An axis of fixed size does not count rows, even where its size happens to be the batch's.
+    varies = all(symbol.shape[0] is None for symbol in function.plan.inputs)
+    datasets = []
+    for symbol, result in zip(function.plan.outputs, first, strict=True):
+        counts_rows = result.ndim > 0 and not (varies and symbol.shape[0] is not None)
+        if not counts_rows or result.shape[0] != batch_size:
+            raise BackendError(
+                f"{symbol.address} returns shape {result.shape} for {batch_size} rows.",
+                expected="one row for each row of the input, as a dump stores them",
+                fix="Leave this address out; layerprobe.backend.function returns it as it is.",
+                address=symbol.address,
+            )
+        shape = (rows, *result.shape[1:])
+        datasets.append(Dataset(symbol.address, shape, _stored_dtype(result, dtype)))
+    return tuple(datasets)
+
+
+def _stored_dtype(result: Array, asked: str | None) -> np.dtype[Any]:
+    # bfloat16 (kind V) would be stored as opaque bytes; as float32 it is exact.
+    floating = result.dtype.kind in "fV"
+    if floating and (asked is not None or result.dtype.kind == "V"):
+        return np.dtype[Any](asked or "float32")
+    return np.dtype[Any](result.dtype)
+
+
+def as_stored(result: Array, dataset: Dataset) -> Array:
+    """Return some results of a dataset as the sink takes them: its dtype, contiguous."""
+    if result.shape[1:] != dataset.shape[1:]:
+        raise BackendError(
+            f"{dataset.address} changes its shape from batch to batch: {result.shape[1:]} after "
+            f"{dataset.shape[1:]}.",
+            expected="rows of one shape",
+            address=dataset.address,
+        )
+    with np.errstate(over="ignore"):  # what does not fit becomes Inf, and is counted
+        return np.ascontiguousarray(result, dtype=dataset.dtype)
+
+
+def planned_bytes(datasets: Sequence[Dataset]) -> int:
+    """Return the bytes of some datasets together, uncompressed."""
+    return sum(math.prod(d.shape) * d.dtype.itemsize for d in datasets)

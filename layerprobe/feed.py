@@ -1,0 +1,279 @@
+"""What a model is fed: the user's data matched to its inputs, checked and cast batch by batch.
+
+Nothing is reshaped or rounded in silence: an axis that does not fit, a 1.7 where an integer is
+wanted, or a token number an Embedding does not have is an error that names the row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from layerprobe.errors import DataError
+from layerprobe.layers import Shape, TensorSpec
+from layerprobe.sources import Source, array_source, dataset_names, open_source
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Given: TypeAlias = "str | Path | Array | Mapping[str, str | Path | Array] | Sequence[str]"
+
+_CLIPPED_TYPES = {"bfloat16": "float32"}  # read as float32; the engine rounds
+
+
+@dataclass
+class Feed:
+    """Rows for one tensor of the model.
+
+    Attributes:
+        spec: The tensor: name, shape, dtype.
+        source: Where its rows come from.
+        limit: For token numbers: how many there are; values must lie in [0, limit).
+    """
+
+    spec: TensorSpec
+    source: Source
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        name = self.spec.dtype or "float32"
+        self.dtype = np.dtype(_CLIPPED_TYPES.get(name, name))
+        self.nan = 0
+        self._digest = hashlib.sha256()
+
+    @property
+    def rows(self) -> int:
+        """Number of rows the source has."""
+        return self.source.shape[0]
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return rows `start` to `stop` as the model takes them.
+
+        Raises:
+            DataError: A value cannot be what the model takes; the message names its row.
+        """
+        rows = self.source.read(start, stop)
+        self._digest.update(rows.data)
+        if rows.dtype.kind == "f":
+            self._count_nan(rows)
+        cast = self._cast(rows, start)
+        if self.limit is not None:
+            wrong = (cast < 0) | (cast >= self.limit)
+            if wrong.any():
+                raise self._misfit(rows, wrong, start, f"integers from 0 to {self.limit - 1}")
+        return cast
+
+    def describe(self) -> dict[str, object]:
+        """Return what the manifest says about this input."""
+        path = self.source.path
+        return {
+            "name": self.spec.name,
+            "location": self.source.location,
+            "bytes": path.stat().st_size if path is not None else None,
+            "shape": list(self.source.shape),
+            "dtype": str(self.source.dtype),
+            "nan": self.nan,
+            "sha256_of_rows": self._digest.hexdigest(),
+        }
+
+    @property
+    def cast_note(self) -> str:
+        """What is done to the values' dtype, if that is worth a word."""
+        if self.source.dtype == self.dtype:
+            return ""
+        return f"{self.source.location}: {self.source.dtype} cast to {self.dtype}"
+
+    def _count_nan(self, rows: Array) -> None:
+        # One NaN makes the sum NaN, so only then are all values looked at.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(rows.sum(dtype=np.float64)):
+                return
+        self.nan += int(np.isnan(rows).sum())
+
+    def _cast(self, rows: Array, start: int) -> Array:
+        if rows.dtype == self.dtype:
+            return rows
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = rows.astype(self.dtype)
+            if self.dtype.kind == "f":
+                wrong = np.isinf(cast) & ~np.isinf(rows)
+                expected = f"numbers that {self.dtype} can hold"
+            else:
+                wrong = (cast != rows) | self._out_of_range(rows)
+                expected = f"integers that {self.dtype} can hold"
+        if wrong.any():
+            raise self._misfit(rows, wrong, start, "0 or 1" if self.dtype == bool else expected)
+        return cast
+
+    def _out_of_range(self, rows: Array) -> Any:
+        """Tell which floats become the largest integer of our dtype only because they are cut."""
+        if rows.dtype.kind != "f" or self.dtype.kind == "b":
+            return False
+        # On some processors 2**63 becomes 2**63 - 1, which compares equal to it as a float.
+        info = np.iinfo(self.dtype)
+        return rows >= np.float64(2.0 ** (info.bits - (info.kind == "i")))
+
+    def _misfit(self, rows: Array, wrong: Array, start: int, expected: str) -> DataError:
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        return DataError(
+            f"{self.source.location} holds {rows[where]} in row {start + where[0]}.",
+            expected=f"{expected}, for input {self.spec.name!r}",
+            location=self.source.location,
+            row=start + where[0],
+        )
+
+
+def open_feeds(
+    given: Given,
+    specs: Sequence[TensorSpec],
+    limits: Mapping[str, int],
+    unused: Collection[str] = (),
+) -> list[Feed]:
+    """Match what the user gave to the tensors to feed, and open it.
+
+    Args:
+        given: A file, an array, a mapping of names to either, or strings `name=file`. One .npz or
+            HDF5 file is enough for several tensors if its arrays have their names.
+        specs: The tensors to feed.
+        limits: For inputs that are token numbers, how many tokens there are.
+        unused: Names of further inputs; what is given for them is left alone.
+
+    Raises:
+        DataError: Something is missing, left over, or does not fit the model.
+    """
+    named = _named(given, specs, unused)
+    missing = [spec.name for spec in specs if spec.name not in named]
+    unknown = [name for name in named if name not in {*unused, *(spec.name for spec in specs)}]
+    if missing or unknown:
+        lacking = f"No data was given for {', '.join(missing)}." if missing else ""
+        strange = f"There is no input {', '.join(unknown)}." if unknown else ""
+        raise _unmatched(f"{strange} {lacking}".strip(), specs)
+    feeds = []
+    try:
+        for spec in specs:
+            source = _open(named[spec.name], spec)
+            feeds.append(Feed(spec, source, limits.get(spec.name)))
+            _check_fit(source, spec)
+        _check_rows(feeds)
+    except BaseException:
+        close_feeds(feeds)
+        raise
+    return feeds
+
+
+def close_feeds(feeds: Iterable[Feed]) -> None:
+    """Release all files."""
+    for feed in feeds:
+        feed.source.close()
+
+
+def _named(given: Given, specs: Sequence[TensorSpec], unused: Collection[str]) -> dict[str, Any]:
+    """Return what was given by the name of the tensor it is for."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    items = list(given) if isinstance(given, (list, tuple)) else [given]
+    named: dict[str, Any] = {}
+    for item in items:
+        name, location = _name_and_location(item, [*(spec.name for spec in specs), *unused])
+        if name is None and len(items) == 1:
+            return _unnamed(item, specs)
+        if name is None or name in named:
+            what = f"{item} is given without a name" if name is None else f"{name} is given twice"
+            raise _unmatched(f"{what}.", specs)
+        named[name] = location
+    return named
+
+
+def _name_and_location(item: Any, names: Sequence[str]) -> tuple[str | None, Any]:
+    """Split `name=file`; the name is None where it is the file alone."""
+    if not isinstance(item, str):
+        return None, item
+    for name in names:  # which may hold "=" themselves
+        if item.startswith(f"{name}="):
+            return name, item[len(name) + 1 :]
+    name, equals, location = item.partition("=")
+    # "=" may also be part of a file's name, or of a folder's.
+    if not equals or _exists(item) or ("/" in name and not _exists(location)):
+        return None, item
+    return name, location
+
+
+def _exists(location: str) -> bool:
+    return Path(location.partition("::")[0]).is_file()
+
+
+def _unnamed(item: Any, specs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Return what to feed to each tensor if one thing was given for all of them."""
+    inside = dataset_names(str(item)) if isinstance(item, (str, Path)) else None
+    inside = [name.strip("/") for name in inside or ()]
+    if len(inside) > 1 and all(spec.name in inside for spec in specs):
+        return {spec.name: f"{item}::{spec.name}" for spec in specs}
+    if len(specs) == 1:
+        return {specs[0].name: item}
+    raise _unmatched(
+        f"{item} is the only file given, and holds {', '.join(inside)}."
+        if inside
+        else f"Data was given once, for {len(specs)} tensors.",
+        specs,
+    )
+
+
+def _open(given: Any, spec: TensorSpec) -> Source:
+    if not isinstance(given, (str, Path)):
+        return array_source(given, f"<array for {spec.name}>")
+    return open_source(str(given), fits=lambda shape, dtype: _fits(shape, dtype, spec.shape))
+
+
+def _fits(shape: Sequence[int], dtype: np.dtype[Any], wanted: Shape | None) -> bool:
+    if dtype.kind not in "biuf":
+        return False
+    if wanted is None:
+        return True
+    pairs = zip(shape[1:], wanted[1:], strict=False)
+    return len(shape) == len(wanted) and all(want in (None, have) for have, want in pairs)
+
+
+def _check_fit(source: Source, spec: TensorSpec) -> None:
+    if _fits(source.shape, source.dtype, spec.shape):
+        return
+    wanted, have = spec.shape or (), source.shape
+    fix = ""
+    if sorted(map(str, have[1:])) == sorted(map(str, wanted[1:])):
+        fix = "The same axes in another order: transpose the data."
+    elif len(have) + 1 == len(wanted) and wanted[-1] == 1:
+        fix = "The last axis of size 1 is missing: add it, as in x[..., None]."
+    elif len(have) + 1 == len(wanted):
+        fix = "Is this a single row? The first axis counts the rows: x[None]."
+    raise DataError(
+        f"{source.location} holds rows of shape {_text(have[1:])}.",
+        expected=f"rows of shape {_text(wanted[1:])} for input {spec.name!r}",
+        fix=fix,
+        location=source.location,
+        shape=have,
+    )
+
+
+def _text(shape: Shape) -> str:
+    return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+
+
+def _check_rows(feeds: Sequence[Feed]) -> None:
+    if len({feed.rows for feed in feeds}) > 1:
+        counts = ", ".join(f"{feed.spec.name}: {feed.rows}" for feed in feeds)
+        raise DataError(
+            f"The inputs have different numbers of rows ({counts}).", expected="as many in each"
+        )
+
+
+def _unmatched(what: str, specs: Sequence[TensorSpec]) -> DataError:
+    wanted = ", ".join(f"{spec.name} {_text(spec.shape or ())}" for spec in specs)
+    one_file = ", or one .npz or HDF5 file with arrays of these names" if len(specs) > 1 else ""
+    return DataError(
+        what,
+        expected=f"data for {wanted}{one_file}",
+        fix="Give it by name: " + " ".join(f"--input {spec.name}=FILE" for spec in specs),
+        wanted=[spec.name for spec in specs],
+    )

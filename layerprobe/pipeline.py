@@ -1,0 +1,296 @@
+"""From a model file and rows to a dump: `plan` checks everything, `run` is the one loop.
+
+    plan(...)  the model described, addresses selected, data opened, output checked, the engine
+               chosen, the model built, one batch computed; nothing is written
+    run(plan)  for each batch: read, compute, write; then commit
+
+Memory is one batch of inputs and of the chosen outputs, whatever the number of rows. Every batch is
+filled up to the same size, so that no engine compiles twice and no row's value depends on how many
+rows came after it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from layerprobe.backend import engine as engines
+from layerprobe.batches import (
+    as_stored,
+    computed,
+    datasets_of,
+    planned_bytes,
+    row_range,
+    rows_a_pass,
+)
+from layerprobe.errors import DataError, LayerNotFound, OutputError
+from layerprobe.feed import Feed, Given, close_feeds, open_feeds
+from layerprobe.layers import LayerOutput, TensorSpec
+from layerprobe.modelfile import ModelFile, open_model
+from layerprobe.modelfile.upgrade import upgrade
+from layerprobe.report import Counts, Report, cast_notes, manifest_of
+from layerprobe.sinks import Dataset, check_space, check_target, open_sink
+from layerprobe.synthetic import synthetic_rows
+
+if TYPE_CHECKING:
+    from layerprobe.backend.compiled import Function
+    from layerprobe.backend.model import Model
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[int, int], None]
+DTYPES = ("float16", "float32")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to extract, apart from what and where; see `layerprobe.extract` for the meanings."""
+
+    batch_size: int = 32
+    rows: tuple[int | None, int | None] | None = None
+    dtype: str | None = None
+    device: str | None = None
+    backend: str | None = None
+    start: tuple[str, ...] = ()
+    overwrite: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise DataError(
+                f"The batch size is {self.batch_size}.", expected="1 or more", exit_code=2
+            )
+        if self.dtype not in (None, *DTYPES):
+            raise OutputError(
+                f"The dtype {self.dtype!r} is not known.",
+                expected=" or ".join(DTYPES),
+                exit_code=2,
+            )
+
+
+@dataclass
+class Plan:
+    """An extraction with everything checked and nothing written; a context manager.
+
+    Attributes:
+        model: The model file's description.
+        datasets: What will be written: address, shape (rows first), dtype.
+        rows: The range of rows of the input, first included, last excluded.
+        batch_size: Rows a pass.
+        engine: Name of the engine.
+        device: The device it uses.
+        output: Where the dump goes.
+        notes: What the user should know: casts, made-up rows, upgrades.
+    """
+
+    model: ModelFile
+    datasets: tuple[Dataset, ...]
+    rows: tuple[int, int]
+    batch_size: int
+    engine: str
+    device: str
+    output: Path
+    notes: tuple[str, ...]
+    options: Options
+    function: Function
+    feeds: list[Feed]
+    first: list[Array] = field(repr=False)
+
+    @property
+    def row_count(self) -> int:
+        """Number of rows to be written."""
+        return self.rows[1] - self.rows[0]
+
+    def report(
+        self, seconds: float = 0.0, counts: Sequence[Counts] = (), *, dry_run: bool = True
+    ) -> Report:
+        """Return what this extraction writes, or has written."""
+        pairs = zip(self.datasets, counts, strict=False)
+        return Report(
+            path=self.output,
+            rows=self.row_count,
+            datasets=self.datasets,
+            engine=self.engine,
+            device=self.device,
+            seconds=seconds,
+            nonfinite={d.address: c for d, c in pairs if c.nan or c.inf},
+            nan_in_inputs={feed.spec.name: feed.nan for feed in self.feeds if feed.nan},
+            notes=self.notes,
+            dry_run=dry_run,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        close_feeds(self.feeds)
+
+
+def plan(
+    model: str | Path,
+    layers: Sequence[str],
+    given: Given | None,
+    output: str | Path | None,
+    options: Options,
+) -> Plan:
+    """Check an extraction from end to end without writing anything.
+
+    What can be found out without a framework is checked first, so that most mistakes show at once.
+    The arguments are those of `layerprobe.extract`.
+
+    Raises:
+        LayerprobeError: Something is wrong with the model, an address, the data, the engine or
+            the output.
+    """
+    engine = engines.engine_name(options.backend)
+    engines.check_installed(engine)
+    engines.check_device(options.device or "auto")
+    file = open_model(model)
+    wanted = file.table.select(layers)
+    begin = [file.table.find(address) for address in options.start]
+    if not wanted:
+        raise LayerNotFound(
+            "No layer was asked for.",
+            expected="the address of at least one, or 'all'",
+            fix=f"List them with: layerprobe list-layers {file.path}",
+        )
+    target = Path(output) if output is not None else Path(f"{file.path.stem}-activations.h5")
+    upgrade(file.contents)
+    with ExitStack() as undo:
+        feeds, notes = _feeds(file, wanted, begin, given)
+        undo.callback(close_feeds, feeds)
+        _check_distinct(target, file, feeds)
+        check_target(target, overwrite=options.overwrite)
+        rows = row_range(options.rows, feeds[0].rows)
+        selected = engines.select(engine, device=options.device, quiet=options.quiet)
+        built = build(file, selected)
+        function = _function(built, begin, feeds, wanted, selected)
+        batch_size = rows_a_pass(function, options.batch_size, rows[1] - rows[0])
+        first = computed(function, feeds, rows[0], min(rows[0] + batch_size, rows[1]), batch_size)
+        datasets = datasets_of(function, first, batch_size, rows[1] - rows[0], options.dtype)
+        check_space(target, planned_bytes(datasets))
+        undo.pop_all()
+    return Plan(
+        model=file,
+        datasets=datasets,
+        rows=rows,
+        batch_size=batch_size,
+        engine=selected.name,
+        device=selected.device,
+        output=target,
+        notes=(*built.notes, *notes, *cast_notes(feeds, datasets, first)),
+        options=options,
+        function=function,
+        feeds=feeds,
+        first=first,
+    )
+
+
+def run(planned: Plan, progress: Progress | None = None) -> Report:
+    """Carry out a plan.
+
+    Args:
+        planned: The plan; it can be run once.
+        progress: Called with the rows done and the rows in all, after every batch.
+
+    Raises:
+        LayerprobeError: A row cannot be read or written; nothing is left under the output's name.
+    """
+    began = time.perf_counter()
+    counts = [Counts() for _ in planned.datasets]
+    start, stop = planned.rows
+    with open_sink(planned.output, planned.datasets, overwrite=planned.options.overwrite) as sink:
+        for at in range(start, stop, planned.batch_size):
+            end = min(at + planned.batch_size, stop)
+            results = planned.first or computed(
+                planned.function, planned.feeds, at, end, planned.batch_size
+            )
+            planned.first = []
+            stored = [
+                as_stored(result[: end - at], dataset)
+                for result, dataset in zip(results, planned.datasets, strict=True)
+            ]
+            for count, array in zip(counts, stored, strict=True):
+                count.add(array)
+            sink.write(at - start, stored)
+            if progress is not None:
+                progress(end - start, stop - start)
+        sink.commit(manifest_of(planned, counts))
+    return planned.report(time.perf_counter() - began, counts, dry_run=False)
+
+
+def build(file: ModelFile, selected: engines.Selected) -> Model:
+    """Return the live model of a model file on the chosen engine."""
+    # Imports Keras, so not before the engine is chosen.
+    from layerprobe.backend.loading import build as build_model
+
+    return build_model(file, runs_channels_first=selected.engine.RUNS_CHANNELS_FIRST)
+
+
+def _feeds(
+    file: ModelFile,
+    wanted: Sequence[LayerOutput],
+    begin: Sequence[LayerOutput],
+    given: Given | None,
+) -> tuple[list[Feed], list[str]]:
+    """Open the data for the tensors to feed, or make it up; return it with notes."""
+    if begin:
+        specs = [TensorSpec(row.address, row.output_shape, row.dtype) for row in begin]
+    else:
+        specs = _needed_inputs(file, wanted)
+    limits = {s.name: n for s in specs if (n := file.token_limit(s.name)) is not None}
+    if given is not None:
+        unused = () if begin else [s.name for s in file.inputs if s not in specs]
+        return open_feeds(given, specs, limits, unused), []
+    made = synthetic_rows(specs, limits)
+    rows = next(iter(made.values())).shape[0]
+    return open_feeds(made, specs, limits), [
+        f"no --input given: {rows} rows made up from the model's input specification"
+    ]
+
+
+def _needed_inputs(file: ModelFile, wanted: Sequence[LayerOutput]) -> list[TensorSpec]:
+    """Return the model's inputs that the wanted layer outputs depend on."""
+    by_address = {row.address: row for row in file.table}
+    waiting = [row.address for row in wanted]
+    reached: set[str] = set()
+    while waiting:
+        address = waiting.pop()
+        if address not in reached:
+            reached.add(address)
+            waiting += by_address[address].inbound
+    return [spec for spec in file.inputs if spec.name in reached]
+
+
+def _check_distinct(target: Path, file: ModelFile, feeds: Sequence[Feed]) -> None:
+    files = {"the model": file.path} | {
+        f"the data for {feed.spec.name}": feed.source.path for feed in feeds if feed.source.path
+    }
+    for what, path in files.items():
+        if target.exists() and target.samefile(path):
+            raise OutputError(
+                f"The output {target} is also {what}.",
+                expected="a file of its own for the output",
+                fix="Give the output another name.",
+                exit_code=2,
+                path=str(target),
+            )
+
+
+def _function(
+    model: Model,
+    begin: Sequence[LayerOutput],
+    feeds: Sequence[Feed],
+    wanted: Sequence[LayerOutput],
+    selected: engines.Selected,
+) -> Function:
+    from layerprobe.backend.compiled import make_function
+
+    by_name = {symbol.address: symbol for symbol in model.inputs}
+    sources = [model.symbol(row) for row in begin] or [by_name[f.spec.name] for f in feeds]
+    return make_function(sources, [model.symbol(row) for row in wanted], selected.engine)

@@ -1,0 +1,154 @@
+"""What an extraction says of itself: the report for its caller, the manifest for the dump."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerprobe.batches import planned_bytes
+from layerprobe.sinks import Dataset
+
+if TYPE_CHECKING:
+    from layerprobe.feed import Feed
+    from layerprobe.pipeline import Plan
+
+_PACKAGES = ("layerprobe", "keras", "tensorflow", "jax", "torch", "numpy", "h5py")
+
+
+@dataclass
+class Counts:
+    """How many NaN and Inf values a dataset holds so far."""
+
+    nan: int = 0
+    inf: int = 0
+
+    def add(self, array: np.ndarray[Any, Any]) -> None:
+        """Count those of some more rows."""
+        if array.dtype.kind not in "fc":
+            return
+        # One NaN or Inf makes the sum NaN or Inf; so only then are all values looked at twice.
+        wide = np.float32 if array.dtype == np.float16 else None  # float16 sums overflow early
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(array.sum(dtype=wide)):
+                return
+        self.nan += int(np.isnan(array).sum())
+        self.inf += int(np.isinf(array).sum())
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an extraction wrote, or would write.
+
+    Attributes:
+        path: The dump.
+        rows: Number of rows.
+        datasets: Address, shape (rows first) and dtype of each.
+        engine: Name of the engine.
+        device: The device it used.
+        seconds: Duration of reading, computing and writing; 0 for a dry run.
+        nonfinite: The addresses that hold NaN or Inf values, and how many.
+        nan_in_inputs: The inputs whose rows hold NaN values, and how many.
+        notes: What the user should know: casts, made-up rows, upgrades.
+        dry_run: Whether nothing was written.
+    """
+
+    path: Path
+    rows: int
+    datasets: tuple[Dataset, ...]
+    engine: str
+    device: str
+    seconds: float
+    nonfinite: Mapping[str, Counts]
+    nan_in_inputs: Mapping[str, int]
+    notes: tuple[str, ...]
+    dry_run: bool
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all datasets together, uncompressed."""
+        return planned_bytes(self.datasets)
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `extract --json` prints."""
+        return {
+            "path": str(self.path),
+            "rows": self.rows,
+            "datasets": [_described(dataset) for dataset in self.datasets],
+            "bytes": self.bytes,
+            "engine": self.engine,
+            "device": self.device,
+            "seconds": round(self.seconds, 3),
+            "nonfinite": {a: {"nan": c.nan, "inf": c.inf} for a, c in self.nonfinite.items()},
+            "nan_in_inputs": dict(self.nan_in_inputs),
+            "notes": list(self.notes),
+            "dry_run": self.dry_run,
+        }
+
+
+def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
+    """Return the manifest of a dump, less what the sink adds; see docs/dump-format.md.
+
+    It holds no time and no host, so that the same run gives the same bytes.
+    """
+    model = plan.model
+    return {
+        "model": {
+            "path": str(model.path),
+            "sha256": model.sha256,
+            "format": model.format,
+            "keras_version": model.keras_version,
+            "backend": model.backend,
+        },
+        "inputs": [feed.describe() for feed in plan.feeds],
+        "rows": list(plan.rows),
+        "engine": plan.engine,
+        "device": plan.device,
+        "versions": _versions(),
+        "options": {
+            "batch_size": plan.batch_size,
+            "dtype": plan.options.dtype,
+            "from": list(plan.options.start),
+        },
+        "notes": list(plan.notes),
+        "datasets": [
+            {**_described(dataset), "nan": count.nan, "inf": count.inf}
+            for dataset, count in zip(plan.datasets, counts, strict=True)
+        ],
+    }
+
+
+def cast_notes(
+    feeds: Sequence[Feed], datasets: Sequence[Dataset], first: Sequence[np.ndarray[Any, Any]]
+) -> list[str]:
+    """Return, for the user, where values are kept as another dtype than they came in."""
+    notes = [feed.cast_note for feed in feeds if feed.cast_note]
+    opaque = [d for d, result in zip(datasets, first, strict=True) if result.dtype.kind == "V"]
+    if opaque:
+        names = ", ".join(dataset.address for dataset in opaque[:8])
+        more = f", … ({len(opaque)} in all)" if len(opaque) > 8 else ""
+        notes.append(f"bfloat16 stored as {opaque[0].dtype}: {names}{more}")
+    return notes
+
+
+def _described(dataset: Dataset) -> dict[str, object]:
+    return {
+        "address": dataset.address,
+        "shape": list(dataset.shape),
+        "dtype": str(dataset.dtype),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
