@@ -11,7 +11,7 @@ from layerprobe.backend import compat
 from layerprobe.backend.calls import Symbol
 from layerprobe.backend.engine import Compiled, Engine
 from layerprobe.backend.plan import Plan, make_plan
-from layerprobe.errors import BackendError, DataError
+from layerprobe.errors import BackendError, DataError, LayerprobeError
 
 Array = np.ndarray[Any, Any]
 
@@ -51,7 +51,12 @@ class Function:
                 expected=f"{len(self.plan.inputs)}, one for each of: {names}",
             )
         arrays = [_fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
-        results = self._compiled(arrays)
+        try:
+            results = self._compiled(arrays)
+        except LayerprobeError:
+            raise
+        except Exception as error:  # whatever the engine raises
+            raise _engine_error("computing", self.plan, error) from error
         # An output may be a view of an input that passed through; the caller owns both.
         owned = [
             result.copy() if any(np.may_share_memory(result, a) for a in arrays) else result
@@ -66,7 +71,23 @@ def make_function(inputs: Any, outputs: Any, engine: Engine) -> Function:
     feeds = [_symbol(value, ()) for value in _listed(inputs)]
     models = tuple({id(s.model): s.model for s in feeds if s.model is not None}.values())
     plan = make_plan(feeds, [_symbol(value, models) for value in _listed(outputs)])
-    return Function(plan, engine.compile(plan), single=single)
+    try:
+        compiled = engine.compile(plan)
+    except LayerprobeError:
+        raise
+    except Exception as error:  # whatever the engine raises
+        raise _engine_error("compiling", plan, error) from error
+    return Function(plan, compiled, single=single)
+
+
+def _engine_error(doing: str, plan: Plan, error: Exception) -> BackendError:
+    """Return what an engine says in one line; its own messages print graphs and arrays."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    outputs = ", ".join(s.address or s.tensor.name for s in plan.outputs[:3])
+    return BackendError(
+        f"The engine failed while {doing} {outputs}: {text[:300]}{'…' if len(text) > 300 else ''}",
+        fix="If a size the model leaves open is too small or too large, give data of another size.",
+    )
 
 
 def _listed(value: Any) -> Sequence[Any]:
@@ -119,7 +140,14 @@ def _fitting(symbol: Symbol, value: Any) -> Array:
             expected="numbers",
             name=name,
         )
-    return np.asarray(array, dtype=numpy_dtype(symbol.dtype))
+    cast = np.asarray(array, dtype=numpy_dtype(symbol.dtype))
+    if cast.dtype.kind in "iu" and array.dtype.kind == "f" and (cast != array).any():
+        raise DataError(
+            f"The array for {name!r} holds numbers that are not whole.",
+            expected=f"integers, as {symbol.dtype}",
+            name=name,
+        )
+    return cast
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:

@@ -7,6 +7,7 @@ refused everything else), and Keras loads in safe mode.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,6 @@ from layerprobe.modelfile.upgrade import (
     HARD_SIGMOID_PACKAGE,
     layers_in,
     upgrade,
-)
-
-# What Keras raises when a config or its weights do not fit its layers.
-_KERAS_ERRORS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    IndexError,
-    OSError,
-    NotImplementedError,
 )
 
 
@@ -70,7 +60,7 @@ def build(file: ModelFile, *, runs_channels_first: bool) -> Model:
         else:
             model = _from_config(upgraded.config)
             _load_hdf5_weights(model, file.path)
-    except _KERAS_ERRORS as error:
+    except Exception as error:
         raise _not_built(file, error) from error
     return Model(model, file.table, upgraded.notes)
 
@@ -140,8 +130,9 @@ def _assign(variable: Any, dataset: h5py.Dataset, name: str) -> None:
         raise ValueError(
             f"{name} has shape {dataset.shape}, the layer wants {tuple(variable.shape)}"
         )
+    # TensorFlow 1 numbered names it had seen before: kernel_1.
     stored, wanted = name.rpartition("/")[2].partition(":")[0], variable.name
-    if stored != wanted:
+    if not re.fullmatch(re.escape(wanted) + r"(_\d+)?", stored):
         raise ValueError(f"{name} stands where the layer's {wanted!r} is expected")
     variable.assign(np.asarray(dataset))
 
