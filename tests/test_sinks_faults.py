@@ -73,6 +73,35 @@ def test_a_disk_that_takes_a_part_is_asked_again(tmp_path, monkeypatch):
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
 
 
+def test_a_sink_whose_disk_has_failed_is_finished(tmp_path, monkeypatch):
+    """After a failed write nothing can be added, and nothing is left even inside the block."""
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with opened(tmp_path / "out") as sink:
+        monkeypatch.setattr(os, "write", fail)
+        with pytest.raises(OutputError, match="Input/output error"):
+            sink.write(0, [ROWS])
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(OutputError, match="is finished"):
+            sink.write(0, [ROWS])
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_full_disk_is_found_before_the_first_row(tmp_path, monkeypatch, name):
+    """The room for all rows is asked for when the output is opened."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OutputError, match="No space left on device") as refused:
+        opened(tmp_path / name)
+    assert (refused.value.exit_code, refused.value.fields["errno"]) == (74, errno.ENOSPC)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_a_file_system_without_preallocation_gives_the_same_bytes(tmp_path, monkeypatch, name):
     """Not every file system can reserve room; there the file just gets its size."""

@@ -47,8 +47,9 @@ def test_stored_name_of_an_address(address, name):
 
 def test_twins_get_numbers():
     """Names that some disk takes for one are told apart by a suffix no other name can have."""
-    addresses = ["A", "a", "á", "a\u0301", "ﬁ", "FI", "a~2"]
-    assert stored_names(addresses) == ["A", "a~2", "á", "a%CC%81", "ﬁ", "FI~2", "a%7E2"]
+    addresses = ["A", "a", "á", "a\u0301", "ﬁ", "FI", "fi", "a~2", "가", "\u1100\u1161"]
+    names = ["A", "a~2", "á", "a%CC%81", "ﬁ", "FI~2", "fi~3", "a%7E2", "가", "\u1100\u1161~2"]
+    assert stored_names(addresses) == names
 
 
 def test_long_names_are_cut_between_characters():
@@ -87,6 +88,13 @@ def dump_with_notes(path):
     """Make a dump into which somebody has put a file."""
     written(path)
     (path / "notes.txt").write_text("mine")
+    return path
+
+
+def linked_folder(path):
+    """Make a link to an empty folder."""
+    path.with_name("elsewhere").mkdir()
+    path.symlink_to("elsewhere")
 
 
 TAKEN = [
@@ -107,7 +115,8 @@ TAKEN = [
     ("out", lambda path: path.with_name("out.partial").write_text("mine")),
     ("out", lambda path: somebodys_folder(path.with_name("out.partial"))),
     ("out", lambda path: somebodys_folder(path.with_name("out.replaced"))),
-    ("out", lambda path: path.with_name("out.partial").symlink_to(path.parent)),
+    ("out", lambda path: linked_folder(path.with_name("out.partial"))),
+    ("out", lambda path: dump_with_notes(path).rename(path.with_name("out.partial"))),
 ]
 
 

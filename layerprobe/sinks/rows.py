@@ -8,7 +8,8 @@ come in order and complete, their checksums are taken on the way, and nothing is
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -102,15 +103,16 @@ class RowSink:
 
         Raises:
             OutputError: The rows are out of order, or an array has a wrong shape or dtype (exit
-                code 70); or the disk is full or fails (exit code 74).
+                code 70); or the disk is full or fails (exit code 74), and the sink has aborted.
         """
         self._check_open()
         self._check_rows(start, arrays)
-        for index, (dataset, array) in enumerate(zip(self._datasets, arrays, strict=True)):
-            rows = np.ascontiguousarray(array, dtype=dataset.stored)
-            with disk_errors(self._target.path):
+        with self._or_abort():
+            for index, (dataset, array) in enumerate(zip(self._datasets, arrays, strict=True)):
+                rows = np.ascontiguousarray(array, dtype=dataset.stored)
                 self._container.write(index, start, rows)
-            self._sums[index] = zlib.crc32(rows.reshape(-1).view(np.uint8).data, self._sums[index])
+                data = rows.reshape(-1).view(np.uint8).data
+                self._sums[index] = zlib.crc32(data, self._sums[index])
         self._written += len(arrays[0])
 
     def commit(self, manifest: dict[str, object]) -> None:
@@ -123,7 +125,7 @@ class RowSink:
 
         Raises:
             OutputError: Rows are missing, or the manifest does not fit the datasets (exit code 70);
-                or the disk is full or fails (exit code 74). Nothing is published then.
+                or the disk is full or fails (exit code 74), and the sink has aborted.
         """
         self._check_open()
         if self._written != self._rows:
@@ -133,7 +135,7 @@ class RowSink:
             )
         described = {**manifest, "datasets": self._described(manifest.get("datasets"))}
         text = manifests.to_text(described, container=self._target.container, state="complete")
-        with disk_errors(self._target.path):
+        with self._or_abort():
             self._target.write_manifest(text)
             self._container.finish(text)
             self._target.publish()
@@ -158,6 +160,16 @@ class RowSink:
         traceback: TracebackType | None,
     ) -> None:
         self.abort()
+
+    @contextmanager
+    def _or_abort(self) -> Iterator[None]:
+        """Give the output up if the disk fails: nobody can go on from rows written by halves."""
+        try:
+            with disk_errors(self._target.path):
+                yield
+        except BaseException:
+            self.abort()
+            raise
 
     def _check_open(self) -> None:
         if not self._open:
