@@ -1,4 +1,7 @@
-"""The Python door: `list_layers`, `load`, `extract`. The command line calls nothing else."""
+"""The Python door: `list_layers`, `load`, `extract`. The command line calls nothing else.
+
+What `list_layers` does not need is imported by the functions that do: listing is to be instant.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerprobe.backend import engine as engines
-from layerprobe.feed import Given
 from layerprobe.modelfile import ModelFile, open_model
-from layerprobe.pipeline import Options, Progress, build, plan, run
-from layerprobe.report import Report
 
 if TYPE_CHECKING:
     from layerprobe.backend.model import Model
+    from layerprobe.feed import Given
+    from layerprobe.pipeline import Progress
+    from layerprobe.report import Report
 
 
 def list_layers(path: str | Path) -> ModelFile:
@@ -61,8 +63,11 @@ def load(path: str | Path, *, backend: str | None = None, device: str | None = N
         >>> model.inputs[0].shape
         (None, 8, 8, 1)
     """
+    from layerprobe.backend import select
+    from layerprobe.pipeline import build
+
     file = open_model(path)
-    return build(file, engines.select(backend, device=device))
+    return build(file, select(backend, device=device))
 
 
 def extract(
@@ -89,9 +94,10 @@ def extract(
         output: `NAME.h5`, or a folder for .npy files; by default `MODEL-activations.h5` in the
             current folder.
         start: Addresses to start from; the input's rows are then those of these tensors.
-        progress: Called with the rows done and the rows in all, after every batch.
+        progress: Called with the rows done and the rows in all: when all is loaded and nothing is
+            written yet, and after every batch.
         dry_run: Check everything and compute one batch, but write nothing.
-        **options: The fields of `layerprobe.pipeline.Options`: batch_size (rows a pass, 32), rows
+        **options: The fields of `layerprobe.options.Options`: batch_size (rows a pass, 32), rows
             (the first, and the one after the last; None for an end), dtype ("float16" or "float32",
             for floating-point activations), device, backend (see `load`), overwrite (replace an
             existing dump), quiet (keep what frameworks print at their start off stderr).
@@ -116,6 +122,9 @@ def extract(
         >>> report.rows, report.datasets[0].address, report.datasets[0].shape
         (10, 'conv1', (10, 8, 8, 16))
     """
+    from layerprobe.options import Options
+    from layerprobe.pipeline import plan, run
+
     given = Options(start=(start,) if isinstance(start, str) else tuple(start), **options)
     wanted = [layers] if isinstance(layers, (str, int)) else layers
     with plan(model, [str(address) for address in wanted], input, output, given) as planned:

@@ -9,25 +9,30 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 import layerprobe
+from layerprobe import interrupts
 from layerprobe.backend.engine import ENGINES
 from layerprobe.errors import LayerprobeError
+from layerprobe.interrupts import EndOnInterrupt
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from layerprobe.modelfile import ModelFile
-    from layerprobe.report import Report
 
 _WIDTH = 10_000  # tables are never folded: an address cut in two cannot be copied
-_INPUT_OUTPUT, _INTERRUPTED, _BROKEN_PIPE = 74, 130, 141
+_LOADING = "loading the engine and the model"
+_INPUT_OUTPUT, _BROKEN_PIPE = 74, 141
 
 # \b keeps click from refilling the lines.
 _EXAMPLES = """\b
@@ -53,18 +58,36 @@ class _Group(click.Group):
     """The commands, with all errors of layerprobe turned into words and exit codes."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        _open_streams()
         try:
             return super().invoke(ctx)
         except LayerprobeError as error:
             _fail(ctx, str(error), error.exit_code)
         except KeyboardInterrupt:
-            _fail(ctx, "interrupted; no output was written.", _INTERRUPTED)
+            _fail(ctx, interrupts.MESSAGE, interrupts.EXIT_CODE)
         except BrokenPipeError:
             # The reader of our stdout has gone, as in `| head`; there is nobody left to tell.
+            _drop_unwritten()
             _fail(ctx, "", _BROKEN_PIPE)
         except OSError as error:
+            _drop_unwritten()
             place = error.filename or "standard output"
             _fail(ctx, f"{place}: {error.strerror}.", _INPUT_OUTPUT)
+
+
+def _open_streams() -> None:
+    """Let closed standard streams lead nowhere.
+
+    Their numbers would go to the next files that are opened, and a framework's words for stderr
+    into the dump.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
 
 def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
@@ -73,14 +96,12 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
             traceback.print_exc()
         if message:
             click.echo(_printable(f"layerprobe: {message}"), err=True)
-    if exit_code in (_BROKEN_PIPE, _INPUT_OUTPUT):
-        _drop_unwritten()
     ctx.exit(exit_code)
 
 
 def _drop_unwritten() -> None:
     """Let what a broken stdout still holds go nowhere, or Python fails once more when it ends."""
-    with suppress(OSError, AttributeError):
+    with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
@@ -89,10 +110,6 @@ def _drop_unwritten() -> None:
 def _printable(text: str) -> str:
     """Return text with characters that could steer a terminal shown as escapes."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
-
-
-def _is_terminal(stream: IO[str] | None) -> bool:
-    return stream is not None and stream.isatty()  # a closed stream is None
 
 
 @click.group(cls=_Group, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -160,103 +177,81 @@ def extract(
     All layers come out of one pass, and only what they need is computed. Row i of every dataset
     belongs to row i of the input. OUT appears under its name when it is complete.
     """
+    from layerprobe.report import remarks, summary
+
     options["rows"] = _rows(options["rows"])
-    with _progress() as progress:
+    new_line = "\n" if sys.stderr.isatty() else ""
+    message = f"{new_line}layerprobe: {interrupts.MESSAGE}\n"
+    with EndOnInterrupt(message) as loading, _bar() as bar:
+
+        def progress(done: int, total: int) -> None:
+            loading.over()
+            if bar is not None:
+                bar(done, total)
+
         report = layerprobe.extract(
             model, layers, list(inputs) or None, progress=progress, quiet=True, **options
         )
-    for line in _remarks(report):
+    for line in remarks(report):
         click.echo(_printable(line), err=True)
-    click.echo(json.dumps(report.to_json(), indent=1) if as_json else _summary(report))
+    click.echo(json.dumps(report.to_json(), indent=1) if as_json else _printable(summary(report)))
 
 
 def _rows(text: str | None) -> tuple[int | None, int | None] | None:
     if text is None:
         return None
-    start, colon, stop = text.partition(":")
-    try:
-        if colon:
-            return int(start) if start else None, int(stop) if stop else None
-    except ValueError:
-        pass
-    raise click.BadParameter(
-        f"{text!r} is not of the form START:STOP, such as 0:1000 or 500:.", param_hint="'--rows'"
-    )
+    found = re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", text)
+    if found is None:
+        raise click.BadParameter(
+            f"{text!r} is not START:STOP, such as 0:1000 or 500:", param_hint="'--rows'"
+        )
+    return int(found[1]) if found[1] else None, int(found[2]) if found[2] else None
 
 
-def _remarks(report: Report) -> Iterable[str]:
-    """Yield what the user should know besides the result."""
-    for note in report.notes:
-        yield f"note: {note}"
-    for name, count in report.nan_in_inputs.items():
-        yield f"warning: NaN values in the rows for {name}: {count:,}"
-    for address, counts in report.nonfinite.items():
-        yield f"warning: values of {address} that are NaN: {counts.nan:,}, Inf: {counts.inf:,}"
-
-
-def _summary(report: Report) -> str:
-    cells = [(d.address, " x ".join(map(str, d.shape)), str(d.dtype)) for d in report.datasets]
-    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-    size = f"{report.rows:,} rows, {_bytes(report.bytes)}"
-    engine = f"{report.engine} on {report.device}"
-    if report.dry_run:
-        lines.append(f"would write {size} to {report.path} ({engine})")
-    else:
-        speed = report.rows / report.seconds if report.seconds else 0.0
-        took = f"{report.seconds:.2f} s, {speed:,.0f} rows/s, {engine}"
-        lines.append(f"wrote {size} to {report.path} ({took})")
-    return _printable("\n".join(lines))
-
-
-def _bytes(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def _progress() -> Any:
-    """Return a context that gives a progress callback, or None where nobody watches."""
-    return _Bar() if _is_terminal(sys.stderr) else nullcontext(None)
+def _bar() -> Any:
+    """Return a context that gives a progress bar, or None where nobody watches."""
+    return _Bar() if sys.stderr.isatty() else nullcontext(None)
 
 
 class _Bar:
     """A progress bar on stderr: rows done, rows a second, time left."""
 
     def __enter__(self) -> Self:
+        self._progress: Progress | None = None
+        click.echo(_LOADING, nl=False, err=True)
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._progress is None:
+            self._progress = self._started(total)
+        speed = self._progress.tasks[0].speed
+        state = f"{done:,} of {total:,} rows" + (f", {speed:,.0f} rows/s" if speed else "")
+        self._progress.update(self._progress.task_ids[0], completed=done, state=state)
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        else:
+            self._erase()
+
+    def _started(self, total: int) -> Progress:
         from rich import progress
         from rich.console import Console
 
-        # A descriptor of its own: the usual one is redirected while an engine is being loaded.
-        self._stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w")
-        self._progress = progress.Progress(
-            progress.TextColumn("{task.description}"),
+        self._erase()
+        columns = (
             progress.BarColumn(),
             progress.TextColumn("{task.fields[state]}"),
             progress.TimeRemainingColumn(),
             progress.TextColumn("left"),
-            console=Console(file=self._stderr),
-            transient=True,
         )
-        self._task = self._progress.add_task("loading", total=None, state="")
-        self._progress.start()
-        return self
+        shown = progress.Progress(*columns, console=Console(stderr=True), transient=True)
+        shown.add_task("", total=total, state="")
+        shown.start()
+        return shown
 
-    def __call__(self, done: int, total: int) -> None:
-        speed = self._progress.tasks[0].speed
-        state = f"{done:,} of {total:,} rows" + (f", {speed:,.0f} rows/s" if speed else "")
-        self._progress.update(
-            self._task, description="extracting", completed=done, total=total, state=state
-        )
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-        self._stderr.close()
+    def _erase(self) -> None:
+        click.echo("\r" + " " * len(_LOADING) + "\r", nl=False, err=True)
 
 
 def _print_table(file: ModelFile) -> None:
@@ -283,7 +278,8 @@ def _print_table(file: ModelFile) -> None:
     made = f"Keras {file.keras_version or '?'}" + (f" on {file.backend}" if file.backend else "")
     total = f"{len(file.table)} layer outputs, {params} params, {file.format} file by {made}"
     text = io.StringIO()
-    console = Console(file=text, width=_WIDTH, force_terminal=_is_terminal(sys.stdout))
+    # Without a height, rich takes its own width for terminals it calls dumb.
+    console = Console(file=text, width=_WIDTH, height=1, force_terminal=sys.stdout.isatty())
     console.print(table, highlight=False)
     console.print(Text(_printable(total), style="dim"), highlight=False)
     click.echo(text.getvalue(), nl=False)

@@ -174,7 +174,9 @@ def _named(given: Given, specs: Sequence[TensorSpec], unused: Collection[str]) -
     """Return what was given by the name of the tensor it is for."""
     if isinstance(given, Mapping):
         return dict(given)
-    items = list(given) if isinstance(given, (list, tuple)) else [given]
+    items: list[Any] = [given]
+    if isinstance(given, (list, tuple)) and all(isinstance(g, (str, Path)) for g in given):
+        items = list(given)
     named: dict[str, Any] = {}
     for item in items:
         name, location = _name_and_location(item, [*(spec.name for spec in specs), *unused])
@@ -232,8 +234,13 @@ def _fits(shape: Sequence[int], dtype: np.dtype[Any], wanted: Shape | None) -> b
         return False
     if wanted is None:
         return True
-    pairs = zip(shape[1:], wanted[1:], strict=False)
-    return len(shape) == len(wanted) and all(want in (None, have) for have, want in pairs)
+    return len(shape) == len(wanted) and _agree(shape[1:], wanted[1:])
+
+
+def _agree(have: Sequence[int], wanted: Shape) -> bool:
+    """Tell whether sizes are the wanted ones, where None takes any."""
+    pairs = zip(have, wanted, strict=False)
+    return len(have) == len(wanted) and all(want in (None, size) for size, want in pairs)
 
 
 def _check_fit(source: Source, spec: TensorSpec) -> None:
@@ -241,12 +248,12 @@ def _check_fit(source: Source, spec: TensorSpec) -> None:
         return
     wanted, have = spec.shape or (), source.shape
     fix = ""
-    if sorted(map(str, have[1:])) == sorted(map(str, wanted[1:])):
-        fix = "The same axes in another order: transpose the data."
-    elif len(have) + 1 == len(wanted) and wanted[-1] == 1:
-        fix = "The last axis of size 1 is missing: add it, as in x[..., None]."
-    elif len(have) + 1 == len(wanted):
+    if _agree(have, wanted[1:]):
         fix = "Is this a single row? The first axis counts the rows: x[None]."
+    elif wanted[-1:] == (1,) and _agree(have[1:], wanted[1:-1]):
+        fix = "The last axis of size 1 is missing: add it, as in x[..., None]."
+    elif sorted(map(str, have[1:])) == sorted(map(str, wanted[1:])):
+        fix = "The same axes in another order: transpose the data."
     raise DataError(
         f"{source.location} holds rows of shape {_text(have[1:])}.",
         expected=f"rows of shape {_text(wanted[1:])} for input {spec.name!r}",

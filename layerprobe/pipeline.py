@@ -29,11 +29,12 @@ from layerprobe.batches import (
     row_range,
     rows_a_pass,
 )
-from layerprobe.errors import DataError, LayerNotFound, OutputError
+from layerprobe.errors import LayerNotFound, OutputError
 from layerprobe.feed import Feed, Given, close_feeds, open_feeds
 from layerprobe.layers import LayerOutput, TensorSpec
 from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.modelfile.upgrade import upgrade
+from layerprobe.options import Options
 from layerprobe.report import Counts, Report, cast_notes, manifest_of
 from layerprobe.sinks import Dataset, check_space, check_target, open_sink
 from layerprobe.synthetic import synthetic_rows
@@ -44,33 +45,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
-DTYPES = ("float16", "float32")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to extract, apart from what and where; see `layerprobe.extract` for the meanings."""
-
-    batch_size: int = 32
-    rows: tuple[int | None, int | None] | None = None
-    dtype: str | None = None
-    device: str | None = None
-    backend: str | None = None
-    start: tuple[str, ...] = ()
-    overwrite: bool = False
-    quiet: bool = False
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise DataError(
-                f"The batch size is {self.batch_size}.", expected="1 or more", exit_code=2
-            )
-        if self.dtype not in (None, *DTYPES):
-            raise OutputError(
-                f"The dtype {self.dtype!r} is not known.",
-                expected=" or ".join(DTYPES),
-                exit_code=2,
-            )
 
 
 @dataclass
@@ -147,18 +121,7 @@ def plan(
         LayerprobeError: Something is wrong with the model, an address, the data, the engine or
             the output.
     """
-    engine = engines.engine_name(options.backend)
-    engines.check_installed(engine)
-    engines.check_device(options.device or "auto")
-    file = open_model(model)
-    wanted = file.table.select(layers)
-    begin = [file.table.find(address) for address in options.start]
-    if not wanted:
-        raise LayerNotFound(
-            "No layer was asked for.",
-            expected="the address of at least one, or 'all'",
-            fix=f"List them with: layerprobe list-layers {file.path}",
-        )
+    file, wanted, begin = _selected(model, layers, options)
     target = Path(output) if output is not None else Path(f"{file.path.stem}-activations.h5")
     upgrade(file.contents)
     with ExitStack() as undo:
@@ -167,7 +130,7 @@ def plan(
         _check_distinct(target, file, feeds)
         check_target(target, overwrite=options.overwrite)
         rows = row_range(options.rows, feeds[0].rows)
-        selected = engines.select(engine, device=options.device, quiet=options.quiet)
+        selected = engines.select(options.backend, device=options.device, quiet=options.quiet)
         built = build(file, selected)
         function = _function(built, begin, feeds, wanted, selected)
         batch_size = rows_a_pass(function, options.batch_size, rows[1] - rows[0])
@@ -191,12 +154,29 @@ def plan(
     )
 
 
+def _selected(
+    model: str | Path, layers: Sequence[str], options: Options
+) -> tuple[ModelFile, list[LayerOutput], list[LayerOutput]]:
+    """Check the engine and open the model; return it, the outputs wanted, and those to start at."""
+    engines.check_installed(engines.engine_name(options.backend))
+    engines.check_device(options.device or "auto")
+    file = open_model(model)
+    wanted = file.table.select(layers)
+    if not wanted:
+        raise LayerNotFound(
+            "No layer was asked for.",
+            expected="the address of at least one, or 'all'",
+            fix=f"List them with: layerprobe list-layers {file.path}",
+        )
+    return file, wanted, [file.table.find(address) for address in options.start]
+
+
 def run(planned: Plan, progress: Progress | None = None) -> Report:
     """Carry out a plan.
 
     Args:
         planned: The plan; it can be run once.
-        progress: Called with the rows done and the rows in all, after every batch.
+        progress: Called with the rows done and the rows in all: before the first batch, after each.
 
     Raises:
         LayerprobeError: A row cannot be read or written; nothing is left under the output's name.
@@ -204,6 +184,8 @@ def run(planned: Plan, progress: Progress | None = None) -> Report:
     began = time.perf_counter()
     counts = [Counts() for _ in planned.datasets]
     start, stop = planned.rows
+    if progress is not None:
+        progress(0, stop - start)
     with open_sink(planned.output, planned.datasets, overwrite=planned.options.overwrite) as sink:
         for at in range(start, stop, planned.batch_size):
             end = min(at + planned.batch_size, stop)

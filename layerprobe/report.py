@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,43 @@ class Report:
             "notes": list(self.notes),
             "dry_run": self.dry_run,
         }
+
+
+def remarks(report: Report) -> Iterator[str]:
+    """Yield what the user should know besides the result, a line each."""
+    for note in report.notes:
+        yield f"note: {note}"
+    for name, count in report.nan_in_inputs.items():
+        yield f"warning: NaN values in the rows for {name}: {count:,}"
+    for address, counts in report.nonfinite.items():
+        yield f"warning: values of {address} that are NaN: {counts.nan:,}, Inf: {counts.inf:,}"
+
+
+def summary(report: Report) -> str:
+    """Return the result for people: a line for each dataset, and one for the whole."""
+    cells = [(d.address, " x ".join(map(str, d.shape)), str(d.dtype)) for d in report.datasets]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    size = f"{report.rows:,} rows, {_bytes(report.bytes)}"
+    engine = f"{report.engine} on {report.device}"
+    if report.dry_run:
+        lines.append(f"would write {size} to {report.path} ({engine})")
+    else:
+        speed = report.rows / report.seconds if report.seconds else 0.0
+        took = f"{report.seconds:.2f} s, {speed:,.0f} rows/s, {engine}"
+        lines.append(f"wrote {size} to {report.path} ({took})")
+    return "\n".join(lines)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
 
 
 def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:

@@ -13,14 +13,19 @@ from typing import Any
 
 from layerprobe.errors import ModelError
 from layerprobe.modelfile.graph import MODEL_CLASSES, Call, Edge, Graph, Layer
+from layerprobe.modelfile.shapes import LAYER_CLASSES
 
+# Names that Keras 3 has given to a layer and to an operation.
+OPERATIONS_TOO = frozenset(
+    "Add Average Concatenate Dot Maximum Minimum Multiply Reshape Softmax Subtract".split()
+)
 _HAVE_NODE_0 = frozenset({"Functional", "Model"})
 
 
 def has_graph(config: Mapping[str, Any]) -> bool:
     """Tell whether a serialized layer is a model whose layers the config lists."""
     inner = config.get("config")
-    layers = inner if isinstance(inner, list) else (inner or {}).get("layers")
+    layers = inner.get("layers") if isinstance(inner, dict) else inner
     return str(config.get("class_name")) in MODEL_CLASSES and isinstance(layers, list)
 
 
@@ -28,14 +33,18 @@ def is_operation(data: Mapping[str, Any]) -> bool:
     """Tell whether a serialized layer is a bare Keras 3 operation such as `x + 1`.
 
     In .keras archives its module says so. In .h5 files there is no module, and `Add` may be either;
-    but only layers can be trainable, and only Keras 3 has operations.
+    but only Keras 3 has operations, and most layers say whether they are trainable. Of those that
+    do not, such as SpatialDropout2D, none has an operation's name.
     """
     module = data.get("module")
     if module is not None:
         return str(module).startswith("keras.src.ops.")
     inner = data.get("config")
+    if not isinstance(inner, dict) or {"trainable", "layers"} & set(inner):
+        return False
+    class_name = data.get("class_name")
     keras3 = any("args" in node for node in data.get("inbound_nodes", ()))
-    return keras3 and isinstance(inner, dict) and not {"trainable", "layers"} & set(inner)
+    return keras3 and (class_name in OPERATIONS_TOO or class_name not in LAYER_CLASSES)
 
 
 def parse(config: Mapping[str, Any]) -> Graph:

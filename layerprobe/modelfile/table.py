@@ -1,7 +1,8 @@
 """From a model's graph to the table of its layer outputs: addresses, shapes, dtypes, sizes.
 
-A tensor's shape is what the file says about it (Keras 3 writes it on every edge) completed by the
-layer's own rule (`shapes.infer`), so that a rule never overrules the file.
+A tensor's shape and dtype are what the layer's own rule says a run gives (`shapes.infer`), filled
+up with what the file says (Keras 3 writes its own inference on every edge). The rule comes first
+because Keras' inference is wrong in places: integers that pass a layer, for one, it calls floats.
 """
 
 from __future__ import annotations
@@ -191,10 +192,10 @@ class _Level:
         return value
 
     def _with_stored(self, call: _Call, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return tensors with what the file says about them put first."""
+        """Return tensors with what the file says about them filled in."""
         stored = (self.graph.stored.get((*call, i)) for i in range(len(tensors)))
         return [
-            _merged(Tensor(edge.shape, edge.dtype), tensor) if edge else tensor
+            _merged(tensor, Tensor(edge.shape, edge.dtype)) if edge else tensor
             for edge, tensor in zip(stored, tensors, strict=True)
         ]
 

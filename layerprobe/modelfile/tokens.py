@@ -36,7 +36,7 @@ def token_limit(table: LayerTable, graph: Graph, address: str) -> int | None:
         for position in consumers.get(waiting.popleft(), ()):
             row = table[position]
             if row.class_name in _LIMIT_KEYS:
-                config = _layer_at(graph, row.path).config
+                config = layer_at(graph, row.path).config
                 limits.append(int(config[_LIMIT_KEYS[row.class_name]]))
             elif row.class_name in _PASS_ON and row.address not in seen:
                 seen.add(row.address)
@@ -44,7 +44,8 @@ def token_limit(table: LayerTable, graph: Graph, address: str) -> int | None:
     return min(limits, default=None)
 
 
-def _layer_at(graph: Graph, path: tuple[tuple[str, int], ...]) -> Layer:
+def layer_at(graph: Graph, path: tuple[tuple[str, int], ...]) -> Layer:
+    """Return the layer that a path of (layer name, call number) leads to."""
     for name, _ in path[:-1]:
         inner = graph.layers[name].model
         if inner is not None:

@@ -17,6 +17,7 @@ from layerprobe.errors import ModelError, TrustError
 from layerprobe.modelfile.configs import contradictions_named, is_operation, sequential_input
 from layerprobe.modelfile.contents import Config, Contents
 from layerprobe.modelfile.graph import MODEL_CLASSES
+from layerprobe.modelfile.masks import refuse_merged_masks
 from layerprobe.modelfile.shapes import LAYER_CLASSES
 
 # The name under which `backend.loading` registers the hard_sigmoid of Keras 1 and 2.
@@ -37,6 +38,8 @@ SAME_IN_KERAS_3 = frozenset(
     GaussianDropout AlphaDropout SimpleRNN LSTM GRU
     """.split()
 )
+# Layers that keras.applications defines for ConvNeXt and InceptionResNetV2.
+_APPLICATION_CLASSES = frozenset({"LayerScale", "CustomScaleLayer"})
 _CODE = frozenset({"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
 _ACTIVATION_KEYS = ("activation", "recurrent_activation")
 
@@ -77,6 +80,7 @@ def _upgraded(contents: Contents) -> Upgraded:
         return Upgraded(contents.config, ())
     _refuse_origin(contents)
     _refuse_unproven(contents)
+    refuse_merged_masks(contents)
     config = copy.deepcopy(contents.config)
     notes = [note for step in _STEPS if (note := step(config))]
     return Upgraded(config, tuple(notes))
@@ -128,6 +132,8 @@ def _refuse_code(contents: Contents) -> None:
 
 def _is_keras_own(layer: Config, class_name: str) -> bool:
     module = str(layer.get("module") or "keras")
+    if class_name in _APPLICATION_CLASSES:
+        return module.startswith("keras.src.applications.")
     known = class_name in LAYER_CLASSES or class_name in MODEL_CLASSES
     return known and (module == "keras" or module.startswith("keras."))
 

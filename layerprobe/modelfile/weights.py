@@ -96,11 +96,11 @@ class LegacySizes:
         owned: dict[str, list[tuple[str, int]]] = {name: [] for name in inner}
         lost = False
         for name, size in entries:
-            owner = next((part for part in name.split("/")[:-1] if part in inner), None)
-            if owner is None:
-                lost = True
+            owners = {part for part in name.split("/")[:-1] if part in inner}
+            if len(owners) == 1:
+                owned[owners.pop()].append((name, size))
             else:
-                owned[owner].append((name, size))
+                lost = True
         for child in inner.values():
             if lost:
                 found.update(_unknown(child, (*path, child.name)))

@@ -1,0 +1,59 @@
+"""Ctrl-C while an engine is being loaded.
+
+Python turns SIGINT into one KeyboardInterrupt, wherever the program is. Frameworks do not stand
+that while they are imported and build a model: in some places they catch everything, so that a run
+of hours would go on as if nobody had pressed a key, and in others they crash. Nothing has been
+written by then, so the process can simply end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from typing import Self
+
+EXIT_CODE = 130  # 128 and the number of SIGINT, as shells say it
+MESSAGE = "interrupted; no output was written."
+
+
+class EndOnInterrupt:
+    """A context, up to its `over`, in which SIGINT ends the process at once.
+
+    After that SIGINT is a KeyboardInterrupt again. Where it is not Python's own to begin with, as
+    in background jobs of a shell, nothing is changed.
+
+    Args:
+        message: What to print on stderr then; also if stderr is redirected in the meantime.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._stderr: int | None = None
+        self._ours = False
+
+    def over(self) -> None:
+        """Give SIGINT back to Python; calling it again does nothing."""
+        if self._ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._ours = False
+        if self._stderr is not None:
+            os.close(self._stderr)
+            self._stderr = None
+
+    def __enter__(self) -> Self:
+        self._ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._ours:
+            with suppress(OSError):  # stderr may be closed
+                self._stderr = os.dup(2)
+            signal.signal(signal.SIGINT, self._end)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over()
+
+    def _end(self, *_: object) -> None:
+        if self._stderr is not None:
+            with suppress(OSError):
+                os.write(self._stderr, self._message.encode())
+        os._exit(EXIT_CODE)

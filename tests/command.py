@@ -1,0 +1,106 @@
+"""The real command in a process of its own, and the same command in this one where that is enough.
+
+Loading an engine takes seconds, so only what belongs to a process is tested in one: start-up, exit
+codes, signals, terminals, what is on the two streams.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from layerprobe.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = [sys.executable, "-m", "layerprobe"]
+_TERMINAL = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE")
+
+
+class Result(NamedTuple):
+    """What a command left: its exit code and its two streams."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def environment(**more):
+    """Return the environment for the command: this checkout, and nothing said about terminals."""
+    kept = {name: value for name, value in os.environ.items() if name not in _TERMINAL}
+    path = os.pathsep.join([str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])
+    return kept | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | more
+
+
+def shell(*arguments, cwd, **more):
+    """Run the command in a process of its own, with further environment variables."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def typed(capfd, *arguments):
+    """Run the command in this process, which keeps the engine it has."""
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments], prog_name="layerprobe")
+    out, err = capfd.readouterr()
+    return Result(int(end.value.code or 0), out, err)
+
+
+def files(folder):
+    """Return the names of everything below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+_FILES = {
+    "digits_cnn.h5": "cnn.h5",
+    "digits_cnn.keras": "cnn.keras",
+    "digits_pairs.keras": "pairs.keras",
+    "places_lstm.keras": "places.keras",
+    "data/digits.npy": "digits.npy",
+    "data/digits.h5": "digits.h5",
+    "data/places.npy": "places.npy",
+    "data/pairs.npz": "pairs.npz",
+}
+
+
+def sample_folder(samples):
+    """Copy the sample models and their data into the current folder, under short names."""
+    for source, name in _FILES.items():
+        shutil.copy(samples / source, name)
+
+
+def content():
+    """Return all files below the current folder with their bytes, and the folders."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in Path().rglob("*")}
+
+
+def refused(capfd, *arguments, code):
+    """Run a command that must fail without a trace, and return what it says on stderr."""
+    before = content()
+    return checked(typed(capfd, *arguments), code, before)
+
+
+def checked(done, code, before):
+    """Check what holds for every mistake, and return the message."""
+    assert done.code == code, done
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith(("layerprobe: ", "Usage: layerprobe"))
+    assert 2 <= len(lines) <= 5
+    assert content() == before, "a file was left behind or changed"
+    return done.stderr

@@ -1,0 +1,182 @@
+"""`extract` as a process: its streams, its terminal, its signals, its engines."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from command import COMMAND, environment, files, shell
+from recompute import numpy_digits_cnn
+
+import layerprobe
+
+
+@pytest.fixture
+def many_rows(samples, tmp_path):
+    """Return the path of 60,000 rows for the sample CNN, seconds of work."""
+    np.save(
+        tmp_path / "many.npy", np.tile(np.load(samples / "data" / "digits.npy"), (100, 1, 1, 1))
+    )
+    return tmp_path / "many.npy"
+
+
+def test_one_word_is_enough(samples, tmp_path):
+    """Without data and output it makes up rows, says so, and writes MODEL-activations.h5 here."""
+    done = shell("extract", samples / "digits_cnn.keras", "--layer", "3", cwd=tmp_path)
+    assert done.code == 0
+    assert done.stderr == (
+        "note: no --input given: 32 rows made up from the model's input specification\n"
+    )
+    first, last = done.stdout.splitlines()
+    assert first == "pool1  32 x 4 x 4 x 16  float32"
+    assert last.startswith("wrote 32 rows, 32.8 kB to digits_cnn-activations.h5 (")
+    assert files(tmp_path) == ["digits_cnn-activations.h5", "digits_cnn-activations.h5.json"]
+    with h5py.File(tmp_path / "digits_cnn-activations.h5") as file:
+        assert list(file) == ["pool1"]
+        assert file["pool1"].shape == (32, 4, 4, 16)
+
+
+@pytest.mark.parametrize("engine", ["jax", "torch"])
+def test_the_other_engines(samples, tmp_path, engine):
+    """`--backend` alone chooses the engine, whatever the environment says, on an odd batch size."""
+    arguments = ["-l", "pool2", "-l", "logits", "-i", samples / "data" / "digits.npy", "-b", "41"]
+    done = shell(
+        *["extract", samples / "digits_cnn.h5", *arguments, "-o", "o.h5", "--device", "cpu"],
+        *["--backend", engine],
+        cwd=tmp_path,
+        KERAS_BACKEND="tensorflow",
+    )
+    assert (done.code, done.stderr) == (0, "")
+    assert f", {engine} on cpu)" in done.stdout
+    wanted = numpy_digits_cnn(samples / "digits_cnn.h5", np.load(samples / "data" / "digits.npy"))
+    with layerprobe.open_dump(tmp_path / "o.h5") as dump:
+        assert dump.manifest["engine"] == engine
+        for name in ("pool2", "logits"):
+            np.testing.assert_allclose(dump[name], wanted[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_terminal_shows_progress(samples, tmp_path, many_rows):
+    """On a terminal stderr shows rows, rows a second and the time left; stdout stays clean."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 30, 110, 0, 0))
+    arguments = ["extract", samples / "digits_cnn.h5", "-l", "digit", "-i", many_rows, "-o", "o"]
+    env = environment(NO_COLOR="1", TERM="xterm-256color")
+    with subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=tmp_path,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=slave,
+    ) as process:
+        os.close(slave)
+        shown = _read_all(master)
+        stdout = process.stdout.read().decode()
+        assert process.wait(60) == 0
+    os.close(master)
+    assert shown.startswith("loading the engine and the model")
+    assert re.search(r"[\d,]+ of 60,000 rows, [\d,]+ rows/s 0:00:\d\d left", shown)
+    assert not re.search(r"\x1b\[[0-9;]*[34][0-9]", shown), "colours in spite of NO_COLOR"
+    # What the bar drew is gone at the end: the line erased, the cursor shown again.
+    assert shown.rindex("\x1b[2K") > shown.rindex("left")
+    assert shown.rindex("\x1b[?25h") > shown.rindex("left")
+    assert stdout.splitlines()[0] == "digit  60000 x 10  float32"
+    assert len(stdout.splitlines()) == 2
+
+
+def _read_all(master):
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:  # Linux's way to say that the other end has closed
+            chunk = b""
+        if not chunk:
+            return shown.decode()
+        shown += chunk
+
+
+def test_an_interrupt_leaves_no_trace(samples, tmp_path, many_rows):
+    """Ctrl-C in the middle ends with exit code 130; an older dump stays, nothing new appears."""
+    layerprobe.extract(
+        samples / "digits_cnn.h5", "conv1", many_rows, tmp_path / "o.h5", rows=(0, 9)
+    )
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    arguments = ["extract", samples / "digits_cnn.h5", "-l", "all", "-i", many_rows, "-o", "o.h5"]
+    with _started(*arguments, "--overwrite", "-b", 1, cwd=tmp_path) as process:
+        _wait_for((tmp_path / "o.h5.partial").exists)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (stdout, stderr) == ("", "layerprobe: interrupted; no output was written.\n")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5])
+def test_an_interrupt_while_an_engine_loads(samples, tmp_path, seconds):
+    """Ctrl-C is never lost while frameworks are imported: the process ends at once, in order."""
+    with _started("extract", samples / "digits_cnn.h5", "-l", "all", cwd=tmp_path) as process:
+        _wait_for(lambda: b"libtensorflow" in _mapped(process.pid))
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (stdout, stderr) == ("", "layerprobe: interrupted; no output was written.\n")
+    assert time.monotonic() - began < 10
+    assert files(tmp_path) == []
+
+
+def _started(*arguments, cwd):
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _mapped(pid):
+    return Path(f"/proc/{pid}/maps").read_bytes()
+
+
+def _wait_for(happened):
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_closed_streams_do_not_end_up_in_the_dump(samples, tmp_path):
+    """With all three standard streams closed, as daemons have them, the dump is whole."""
+    command = [*COMMAND, "extract", str(samples / "digits_cnn.h5"), "-l", "logits", "-o", "o"]
+    line = '"$@" <&- >&- 2>&-'
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", *command], cwd=tmp_path, env=environment(), check=False
+    )
+    assert done.returncode == 0
+    assert files(tmp_path) == ["o", "o/logits.npy", "o/manifest.json"]
+    assert np.load(tmp_path / "o" / "logits.npy").shape == (32, 10)
+
+
+def test_a_missing_device_is_said_in_two_lines(samples, tmp_path):
+    """What a framework prints while it looks for GPUs does not bury the message."""
+    arguments = ["-l", "3", "--device", "gpu:99"]
+    done = shell("extract", samples / "digits_cnn.h5", *arguments, cwd=tmp_path)
+    assert (done.code, done.stdout) == (70, "")
+    first, second = done.stderr.splitlines()
+    assert first.startswith("layerprobe: There is no gpu:99: tensorflow sees ")
+    assert second.startswith("Use --device cpu")
+    assert files(tmp_path) == []
