@@ -9,7 +9,7 @@ import h5py
 
 from layerprobe.errors import ModelError
 from layerprobe.modelfile.contents import Contents, parse_config
-from layerprobe.modelfile.weights import LegacySizes, datasets, element_count
+from layerprobe.modelfile.weights import LegacySizes, dataset_sizes
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -27,7 +27,7 @@ def read(path: Path) -> Contents:
                 raise _without_config(file, path)
             config = parse_config(_text(file.attrs["model_config"]), path)
             # All of the file is looked at, not the weights alone: names in it may be absolute.
-            sizes = {name: element_count(dataset) for name, dataset in datasets(file)}
+            sizes = dataset_sizes(file)
             weights = file.get("model_weights")
             return Contents(
                 path=path,

@@ -14,7 +14,7 @@ import h5py
 
 from layerprobe.errors import ModelError, TrustError
 from layerprobe.modelfile.contents import MAX_CONFIG_BYTES, Contents, parse_config
-from layerprobe.modelfile.weights import Keras3Sizes, datasets, element_count
+from layerprobe.modelfile.weights import Keras3Sizes, dataset_sizes
 
 SIGNATURE = b"PK\x03\x04"
 _WEIGHTS = "model.weights.h5"
@@ -122,4 +122,4 @@ def _sizes(file: BinaryIO, archive: zipfile.ZipFile) -> Keras3Sizes:
     else:
         source = archive.open(_WEIGHTS)  # type: ignore[assignment]
     with source, h5py.File(source, "r") as weights:
-        return Keras3Sizes({name: element_count(d) for name, d in datasets(weights)})
+        return Keras3Sizes(dataset_sizes(weights))
