@@ -154,12 +154,13 @@ def list_layers(model: Path, *, as_json: bool) -> None:
 )  # fmt: skip
 @click.option(
     "--from", "start", multiple=True, metavar="ADDRESS",
-    help="Start at this layer output: --input holds its values. With several, as with inputs.",
+    help="Start here: --input holds the values of this layer output. With several, "
+    "ADDRESS=DATA for each.",
 )  # fmt: skip
 @click.option("--batch-size", "-b", default=32, show_default=True, metavar="N", type=int,
               help="Rows a pass.")  # fmt: skip
 @click.option("--rows", metavar="START:STOP",
-              help="Only rows START to STOP (left out); 500: is all from 500 on.")  # fmt: skip
+              help="Only rows START to STOP, without STOP; 500: is all from 500 on.")  # fmt: skip
 @click.option("--dtype", metavar="float16|float32",
               help="Store floating-point activations as this.  [default: as computed]")  # fmt: skip
 @click.option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.  [default: auto]")

@@ -32,6 +32,8 @@ class Feed:
         spec: The tensor: name, shape, dtype.
         source: Where its rows come from.
         limit: For token numbers: how many there are; values must lie in [0, limit).
+        dtype: What the rows are cast to.
+        nan: How many NaN values were read.
     """
 
     spec: TensorSpec

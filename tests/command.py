@@ -19,7 +19,8 @@ from layerprobe.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "layerprobe"]
-_TERMINAL = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE")
+# What may be set where the tests run, and changes what a terminal or a broken pipe is answered.
+_DROPPED = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "PYTHONUNBUFFERED")
 
 
 class Result(NamedTuple):
@@ -32,7 +33,7 @@ class Result(NamedTuple):
 
 def environment(**more):
     """Return the environment for the command: this checkout, and nothing said about terminals."""
-    kept = {name: value for name, value in os.environ.items() if name not in _TERMINAL}
+    kept = {name: value for name, value in os.environ.items() if name not in _DROPPED}
     path = os.pathsep.join([str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])
     return kept | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | more
 

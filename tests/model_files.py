@@ -63,6 +63,31 @@ def functional(*layers: Config, outputs: list[Any], name: str = "small") -> Conf
     }
 
 
+def merge(name):
+    """Return a layer that adds its inputs."""
+    return {"class_name": "Add", "config": {"name": name, "trainable": True}}
+
+
+OLD_INPUT = {
+    "class_name": "InputLayer",
+    "name": "rows",
+    "config": {"name": "rows", "batch_input_shape": [None, 3], "dtype": "float32"},
+    "inbound_nodes": [],
+}
+
+
+def old(layer, *nodes):
+    """Return a layer with its calls as Keras 1 and 2 wrote them."""
+    return layer | {"name": layer["config"]["name"], "inbound_nodes": list(nodes)}
+
+
+def old_model(*layers, outputs, name="old", class_name="Model"):
+    """Return a functional model of Keras 2 on the input `rows`."""
+    inner = {"name": name, "layers": [OLD_INPUT, *layers]}
+    ends = {"input_layers": [["rows", 0, 0]], "output_layers": outputs}
+    return {"class_name": class_name, "config": inner | ends}
+
+
 def write_h5(
     path: Path,
     config: Any,

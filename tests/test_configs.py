@@ -6,31 +6,24 @@ import copy
 import json
 
 import pytest
-from model_files import INPUT, called, dense, functional, sequential, tensor, write_h5, write_keras
+from model_files import (
+    INPUT,
+    called,
+    dense,
+    functional,
+    merge,
+    old,
+    old_model,
+    sequential,
+    tensor,
+    write_h5,
+    write_keras,
+)
 
 import layerprobe
 from layerprobe.errors import LayerprobeError, ModelError, TrustError
 from layerprobe.modelfile import configs
 from layerprobe.modelfile.graph import Edge
-
-OLD_INPUT = {
-    "class_name": "InputLayer",
-    "name": "rows",
-    "config": {"name": "rows", "batch_input_shape": [None, 3], "dtype": "float32"},
-    "inbound_nodes": [],
-}
-
-
-def old(layer, *nodes):
-    """Return a layer with its calls as Keras 1 and 2 wrote them."""
-    return layer | {"name": layer["config"]["name"], "inbound_nodes": list(nodes)}
-
-
-def old_model(*layers, outputs, name="old", class_name="Model"):
-    """Return a functional model of Keras 2 on the input `rows`."""
-    inner = {"name": name, "layers": [OLD_INPUT, *layers]}
-    ends = {"input_layers": [["rows", 0, 0]], "output_layers": outputs}
-    return {"class_name": class_name, "config": inner | ends}
 
 
 def listed(config, tmp_path):
@@ -41,11 +34,6 @@ def listed(config, tmp_path):
 def lines(model):
     """Return index, address, shape and sources of every row."""
     return [(row.index, row.address, row.output_shape, row.inbound) for row in model.table]
-
-
-def merge(name):
-    """Return a layer that adds its inputs."""
-    return {"class_name": "Add", "config": {"name": name, "trainable": True}}
 
 
 def test_calls_of_keras_2_are_lists(tmp_path):

@@ -207,6 +207,14 @@ def test_a_value_that_the_input_cannot_hold_is_named(dtype, values, shown, expec
     assert expected in message
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [("int8", 7), ("int64", 63), ("uint64", 64)])
+def test_the_first_float_beyond_an_integer_dtype_is_known(dtype, bits):
+    """2**63 is refused also where the processor would make it 2**63 - 1, its equal as a float."""
+    feed = Feed(TensorSpec("x", (None,), dtype), array_source(np.zeros(1), "rows.npy"))
+    below, edge = np.nextafter(2.0**bits, 0), 2.0**bits
+    assert feed._out_of_range(np.array([below, edge])).tolist() == [False, True]
+
+
 RIGHT_VALUES = [
     ("int32", [-(2.0**31), 2**31 - 1.0, 5.0]),
     ("int64", [-(2.0**63), 2.0**62, -1.0]),

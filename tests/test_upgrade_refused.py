@@ -1,0 +1,182 @@
+"""What is not known to compute as it did, or brings code along, is refused with the reason."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from model_files import called, dense, functional, merge, old, old_model, sequential, tensor
+from test_configs import JUNK, spoiled
+from test_upgrade import chain, contents, layer, wrapped
+
+from layerprobe.errors import LayerprobeError, ModelError, TrustError
+from layerprobe.modelfile.upgrade import FORMER_CLASSES, SAME_IN_KERAS_3, upgrade
+
+ROWS = ["rows", 0, 0, {}]
+
+
+def refused(given, kind=ModelError):
+    """Return the error that an upgrade must end in."""
+    with pytest.raises(LayerprobeError) as caught:
+        upgrade(given)
+    assert type(caught.value) is kind, caught.value
+    assert caught.value.exit_code == {ModelError: 65, TrustError: 77}[kind]
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (contents(chain(dense()), "1.2.2"), "was written by Keras 1.2.2"),
+        (contents(chain(dense()), None), "Keras 1 (it names no version)"),
+        (contents(chain(dense()), "dev"), "was written by Keras dev"),
+        (contents(chain(dense()), backend="theano"), "on theano, which computed"),
+        (contents(chain(dense()), backend="cntk"), "on cntk, which computed"),
+        (contents(chain(dense()), backend=None), "on no engine, which computed"),
+        (contents(chain(dense()), "2.14.0", kind="keras"), ".keras archive of Keras 2.14.0"),
+    ],
+)
+def test_origins_that_computed_otherwise_are_refused(given, said):
+    """Keras 1, other engines than TensorFlow and archives of Keras 2 are named as the reason."""
+    error = refused(given)
+    assert said in str(error)
+    assert "list-layers lists it" in str(error) or "save it as .h5" in str(error)
+
+
+@pytest.mark.parametrize("version", ["2.3.1", "3.15.1"])
+@pytest.mark.parametrize("place", range(8))
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (layer("Lambda", "f"), "layer 'f' is a Lambda: code that its author wrote"),
+        (layer("TFSMLayer", "f"), "is a TFSMLayer"),
+        (layer("TorchModuleWrapper", "f"), "is a TorchModuleWrapper"),
+        (layer("Mine", "f"), "is of a class that is not Keras' own: 'Mine'"),
+        (layer("Custom>Mine", "f"), "is of a class that is not Keras' own: 'Custom>Mine'"),
+        (layer("Dense", "f") | {"module": "mine"}, "not Keras' own: 'Dense'"),
+        (layer("Dense", "f") | {"module": "keras_hub.layers"}, "not Keras' own: 'Dense'"),
+    ],
+)
+def test_code_of_others_is_never_run(bad, said, place, version):
+    """A class that is not Keras' own needs trust, wherever it stands and whoever wrote the file."""
+    error = refused(contents(chain(wrapped(bad)[place]), version), TrustError)
+    assert said in str(error)
+    assert error.fields["layer"] == "f"
+
+
+@pytest.mark.parametrize("class_name", ["CuDNNLSTM", "LocallyConnected2D", "ThresholdedReLU"])
+def test_classes_that_keras_once_had_need_no_trust(class_name):
+    """A class that Keras has dropped is refused for what it computed, not for being code."""
+    error = refused(contents(chain(layer(class_name))))
+    assert f"has class {class_name}, which is not known to compute the same" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (layer("Bidirectional", layer=layer("LSTM", "inner")), "class Bidirectional"),
+        (layer("TimeDistributed", layer=dense("inner")), "class TimeDistributed"),
+        (layer("MultiHeadAttention"), "class MultiHeadAttention"),
+        (layer("SpatialDropout2D"), "class SpatialDropout2D"),
+        (layer("UpSampling2D", interpolation="bilinear"), "bilinear interpolation"),
+        (dense(activation={"class_name": "ReLU", "config": {}}), "not given by name"),
+        (dense(activation=None), "not given by name"),
+        (layer("LSTM", recurrent_activation=["x"]), "not given by name"),
+    ],
+)
+def test_what_is_not_known_to_compute_the_same_is_refused(bad, reason):
+    """In a file of Keras 2 the layer and the reason are named; in one of Keras 3 it may pass."""
+    error = refused(contents(chain(bad)))
+    assert reason in str(error)
+    assert "by Keras 2.3.1" in str(error)
+    assert upgrade(contents(chain(bad), "3.0.0")).notes == ()
+
+
+def test_nearest_upsampling_passes():
+    """The interpolation that both Kerases compute alike is taken, named or not."""
+    given = chain(layer("UpSampling2D", interpolation="nearest"), layer("UpSampling2D", "y"))
+    assert upgrade(contents(given)).notes == ()
+
+
+def test_tensors_among_keywords_are_refused():
+    """Keras 2 wrote initial states of recurrent layers into keyword arguments; they stay unread."""
+    node = [["rows", 0, 0, {"initial_state": [["rows", 0, 0]]}]]
+    bad = old_model(old(layer("LSTM"), node), outputs=[["x", 0, 0]])
+    assert "tensors among the keyword arguments" in str(refused(contents(bad)))
+    plain = [["rows", 0, 0, {"training": False}]]
+    fine = old_model(old(layer("LSTM"), plain), outputs=[["x", 0, 0]])
+    assert upgrade(contents(fine)).notes == ()
+
+
+def masked(*between, merging="Add", other="rows"):
+    """Return a model that embeds, passes through layers, and merges with another tensor."""
+    layers = [layer("Embedding", "embed", mask_zero=True), *between]
+    names = [ROWS[0], *(x["config"]["name"] for x in layers)]
+    calls = [old(x, [[before, 0, 0, {}]]) for x, before in zip(layers, names, strict=False)]
+    end = merge("end") | {"class_name": merging}
+    joined = old(end, [[names[-1], 0, 0, {}], [other, 0, 0, {}]])
+    return contents(old_model(*calls, joined, outputs=[["end", 0, 0]]))
+
+
+NET = old_model(old(dense("in"), [ROWS]), outputs=[["in", 0, 0]], name="net")
+FORGETS = old_model(old(layer("LSTM", "in"), [ROWS]), outputs=[["in", 0, 0]], name="net")
+
+
+@pytest.mark.parametrize("merging", ["Add", "Concatenate", "Multiply", "Average", "Maximum"])
+@pytest.mark.parametrize(
+    "between",
+    [[], [dense()], [layer("LSTM", return_sequences=True)], [NET], [layer("Masking")]],
+)
+def test_masks_that_meet_are_refused(between, merging):
+    """Keras 2 kept a step that all inputs keep, Keras 3 one that any keeps."""
+    error = refused(masked(*between, merging=merging))
+    assert "layer 'end' merges masked time steps" in str(error)
+
+
+@pytest.mark.parametrize(
+    "between", [[layer("LSTM")], [layer("Flatten")], [layer("Conv1D")], [FORGETS]]
+)
+def test_masks_that_end_before_a_merge_do_no_harm(between):
+    """A layer that drops its input's mask in both Kerases makes what follows safe."""
+    assert upgrade(masked(*between)).notes == ()
+    assert upgrade(masked(dense(), *between, merging="Dot")).notes == ()
+
+
+def test_merges_in_files_of_keras_3_are_as_they_were():
+    """What Keras 3 saved, Keras 3 computes: masks may meet there."""
+    embed = {"class_name": "Embedding", "config": {"name": "e", "mask_zero": True}}
+    config = functional(
+        called(embed, tensor("rows")),
+        called(merge("end"), [tensor("e"), tensor("rows")]),
+        outputs=[["end", 0, 0]],
+    )
+    assert upgrade(contents(config, "3.1.0")).notes == ()
+
+
+def test_the_lists_of_classes_do_not_overlap():
+    """A class is computed alike, or Keras has dropped it, not both."""
+    assert not SAME_IN_KERAS_3 & FORMER_CLASSES
+
+
+@pytest.mark.parametrize("version", ["2.3.1", "3.0.0"])
+def test_junk_anywhere_ends_in_our_errors(version):
+    """Whatever stands in the place of any value, an upgrade comes out or one of our errors."""
+    given = chain(
+        layer("GRU", activation="hard_sigmoid", batch_input_shape=[None, 3, 2],
+              kernel_initializer={"class_name": "Zeros", "config": {"dtype": "float32"}}),
+        layer("BatchNormalization", axis=[-1]),
+        chain(dense("in")),
+    )  # fmt: skip
+    done = 0
+    for junk in spoiled(given):
+        try:
+            upgrade(contents(copy.deepcopy(junk), version))
+        except LayerprobeError:
+            continue
+        done += 1
+    assert done > len(JUNK)
+
+
+def test_a_sound_chain_is_taken():
+    """The model that the tests above spoil is upgraded without a word."""
+    assert upgrade(contents(sequential())).notes == ()
