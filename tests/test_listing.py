@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from keras_models import MODELS, NOT_AS_H5, NOT_ON_TENSORFLOW
+from keras_models import NOT_AS_H5, NOT_ON_TENSORFLOW
+from keras_nets import MODELS
 from recording import Run, arranged, recorded, rows_for, tensors
 
 import layerprobe
