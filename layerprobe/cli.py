@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import click
 
@@ -67,10 +67,10 @@ class _Group(click.Group):
             _fail(ctx, interrupts.MESSAGE, interrupts.EXIT_CODE)
         except BrokenPipeError:
             # The reader of our stdout has gone, as in `| head`; there is nobody left to tell.
-            _drop_unwritten()
+            _drop_unwritten(sys.stdout)
             _fail(ctx, "", _BROKEN_PIPE)
         except OSError as error:
-            _drop_unwritten()
+            _drop_unwritten(sys.stdout)
             place = error.filename or "standard output"
             _fail(ctx, f"{place}: {error.strerror}.", _INPUT_OUTPUT)
 
@@ -91,19 +91,21 @@ def _open_streams() -> None:
 
 
 def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
-    with suppress(OSError):  # a stderr that takes no words must not change the exit code
+    try:
         if ctx.params.get("debug"):
             traceback.print_exc()
         if message:
             click.echo(_printable(f"layerprobe: {message}"), err=True)
+    except OSError:  # a stderr that takes no words must not change the exit code
+        _drop_unwritten(sys.stderr)
     ctx.exit(exit_code)
 
 
-def _drop_unwritten() -> None:
-    """Let what a broken stdout still holds go nowhere, or Python fails once more when it ends."""
+def _drop_unwritten(stream: IO[str]) -> None:
+    """Let what a broken stream still holds go nowhere, or Python fails once more when it ends."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
 
 

@@ -1,4 +1,4 @@
-"""Keras models with all that layers can do, and some that Keras itself offers; see `keras_models`."""
+"""Keras models with all that layers can do, and some that Keras itself offers."""
 
 from __future__ import annotations
 

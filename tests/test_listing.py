@@ -14,6 +14,7 @@ from recording import Run, arranged, recorded, rows_for, tensors
 import layerprobe
 from layerprobe.errors import BackendError
 from layerprobe.layers import LayerOutput
+from layerprobe.modelfile.configs import OPERATIONS_TOO
 
 
 class Saved(NamedTuple):
@@ -204,3 +205,15 @@ def test_the_same_model_as_h5_is_listed_alike(saved, tmp_path):
             known["params"] = None
         assert row.to_json() == known
     assert json.loads(json.dumps(other.to_json()["layers"])) == other.to_json()["layers"]
+
+
+def test_names_of_both_layers_and_operations_are_known():
+    """Without modules, as in .h5 files, `Add` may be a layer or an operation; these names all."""
+    import keras
+
+    def below(parent: type) -> set[type]:
+        return {parent, *(found for child in parent.__subclasses__() for found in below(child))}
+
+    kinds = [kind for kind in below(keras.Operation) if "keras.src.ops" in kind.__module__]
+    operations = {kind.__name__ for kind in kinds}
+    assert operations & set(dir(keras.layers)) == OPERATIONS_TOO

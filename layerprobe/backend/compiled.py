@@ -9,6 +9,7 @@ import numpy as np
 
 from layerprobe.backend import compat
 from layerprobe.backend.calls import Symbol
+from layerprobe.backend.complaints import in_one_line
 from layerprobe.backend.engine import Compiled, Engine
 from layerprobe.backend.plan import Plan, make_plan
 from layerprobe.errors import BackendError, DataError, LayerprobeError
@@ -82,10 +83,9 @@ def make_function(inputs: Any, outputs: Any, engine: Engine) -> Function:
 
 def _engine_error(doing: str, plan: Plan, error: Exception) -> BackendError:
     """Return what an engine says in one line; its own messages print graphs and arrays."""
-    text = " ".join(str(error).split()) or type(error).__name__
     outputs = ", ".join(s.address or s.tensor.name for s in plan.outputs[:3])
     return BackendError(
-        f"The engine failed while {doing} {outputs}: {text[:300]}{'…' if len(text) > 300 else ''}",
+        f"The engine failed while {doing} {outputs}: {in_one_line(error)}",
         fix="If a size the model leaves open is too small or too large, give data of another size.",
     )
 

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from layerprobe.errors import BackendError
+from layerprobe.errors import BackendError, LayerprobeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -192,12 +192,17 @@ def _running() -> str | None:
 @contextlib.contextmanager
 def _silenced_stderr() -> Iterator[None]:
     """Hold back what is written to file descriptor 2, by C++ code too; show it on failure."""
+    if sys.stderr is None:
+        yield
+        return
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield
+        except LayerprobeError:
+            raise  # its message says all that is worth saying
         except BaseException:
             held.seek(0)
             os.write(saved, held.read())

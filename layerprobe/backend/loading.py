@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from layerprobe.backend import compat
+from layerprobe.backend.complaints import in_one_line
 from layerprobe.backend.model import Model
 from layerprobe.errors import ModelError, TrustError
 from layerprobe.modelfile import ModelFile
@@ -139,7 +140,7 @@ def _assign(variable: Any, dataset: h5py.Dataset, name: str) -> None:
 
 def _not_built(file: ModelFile, error: Exception) -> ModelError | TrustError:
     """Turn what Keras says into one sentence; its messages can run to pages of config."""
-    reason = _shortened(str(error))
+    reason = in_one_line(error)
     kind: type[ModelError | TrustError] = ModelError
     if "safe_mode" in str(error) or "Could not locate" in str(error):
         kind = TrustError
@@ -152,11 +153,6 @@ def _not_built(file: ModelFile, error: Exception) -> ModelError | TrustError:
         path=str(file.path),
         keras_version=file.keras_version,
     )
-
-
-def _shortened(text: str, limit: int = 240) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[:limit]}…"
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -54,7 +54,7 @@ def choose(location: str, path: Path, entries: Sequence[Entry], fits: Fits | Non
     if len(fitting) == 1:
         return fitting[0].name
     if not entries:
-        what = f"{location} holds no array at all."
+        what = f"{location} holds no array at all; it is not a file of data."
     elif not usable:
         what = f"{location} holds no array of numbers with rows."
     elif not fitting:

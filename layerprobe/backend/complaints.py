@@ -1,0 +1,24 @@
+"""What Keras and the engines say when they fail, cut down to the sentence that helps."""
+
+from __future__ import annotations
+
+import re
+
+# Paragraphs around the sentence: where it happened, and with what arguments, often by the page.
+_AROUND = ("Graph execution error", "Detected at node", "Exception encountered", "Arguments rec")
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_PLACES = re.compile(r"\[\[\{\{node .*?\}\}\]\]|\[Op:[^\]]*\]")
+
+
+def in_one_line(error: BaseException, limit: int = 300) -> str:
+    r"""Return the message of an exception as one line.
+
+    Example:
+        >>> in_one_line(ValueError("Graph execution error:\\n\\nToo small.\\n\\t [[{{node c}}]]"))
+        'Too small.'
+    """
+    text = _PLACES.sub("", _ESCAPES.sub("", str(error)))
+    paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text)]
+    said = [part for part in paragraphs if part and not part.startswith(_AROUND)]
+    line = " ".join(said) or " ".join(paragraphs).strip() or type(error).__name__
+    return line if len(line) <= limit else f"{line[:limit]}…"
