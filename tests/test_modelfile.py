@@ -208,6 +208,7 @@ def test_names_cannot_steer_the_terminal(name, write, tmp_path):
     listed = CliRunner().invoke(main, ["list-layers", str(path)])
     missed = CliRunner().invoke(main, ["extract", str(path), "--layer", f"x{name}"])
     assert (listed.exit_code, missed.exit_code) == (0, 2)
+    assert "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name) in listed.stdout
     for text in (listed.stdout, missed.stderr):
         assert all(character.isprintable() or character == "\n" for character in text)
     assert len(listed.stdout.splitlines()) == 4

@@ -14,7 +14,7 @@ def in_one_line(error: BaseException, limit: int = 300) -> str:
     r"""Return the message of an exception as one line.
 
     Example:
-        >>> in_one_line(ValueError("Graph execution error:\\n\\nToo small.\\n\\t [[{{node c}}]]"))
+        >>> in_one_line(ValueError("Graph execution error:\n\nToo small.\n\t [[{{node c}}]]"))
         'Too small.'
     """
     text = _PLACES.sub("", _ESCAPES.sub("", str(error)))
