@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from layerprobe.backend.compiled import Function
 
 Array = np.ndarray[Any, Any]
+_BLOCK_BYTES = 1 << 20
 
 
 def row_range(rows: tuple[int | None, int | None] | None, available: int) -> tuple[int, int]:
@@ -93,15 +94,41 @@ def _stored_dtype(result: Array, asked: str | None) -> np.dtype[Any]:
     return np.dtype[Any](result.dtype)
 
 
-def as_stored(result: Array, dataset: Dataset) -> Array:
-    """Return some results of a dataset as the sink takes them: its dtype, contiguous."""
-    if result.shape[1:] != dataset.shape[1:]:
-        raise BackendError(
-            f"{dataset.address} changes its shape from batch to batch: {result.shape[1:]} after "
-            f"{dataset.shape[1:]}.",
-            expected="rows of one shape",
-            address=dataset.address,
-        )
+def blocks(
+    rows: tuple[int, int], size: int, compute: Callable[[int, int], list[Array]]
+) -> Iterator[tuple[int, list[list[Array]]]]:
+    """Compute batch after batch and yield some at a time: their first row, and their results.
+
+    A block is so large that handing it to another thread costs nothing beside writing it.
+
+    Args:
+        rows: The first row, and the one after the last.
+        size: Rows a batch.
+        compute: Returns the results for the rows from one to before another, filled up or not.
+    """
+    start, stop = rows
+    begin, held = start, 0
+    parts: list[list[Array]] = []
+    for at in range(start, stop, size):
+        end = min(at + size, stop)
+        parts.append([result[: end - at] for result in compute(at, end)])
+        held += sum(result.nbytes for result in parts[-1])
+        if held >= _BLOCK_BYTES or end == stop:
+            yield begin, parts
+            begin, held, parts = end, 0, []
+
+
+def as_stored(results: Sequence[Array], dataset: Dataset) -> Array:
+    """Return a dataset's results of some batches as the sink takes them: its dtype, contiguous."""
+    for result in results:
+        if result.shape[1:] != dataset.shape[1:]:
+            raise BackendError(
+                f"{dataset.address} changes its shape from batch to batch: {result.shape[1:]} "
+                f"after {dataset.shape[1:]}.",
+                expected="rows of one shape",
+                address=dataset.address,
+            )
+    result = results[0] if len(results) == 1 else np.concatenate(results)
     with np.errstate(over="ignore"):  # what does not fit becomes Inf, and is counted
         return np.ascontiguousarray(result, dtype=dataset.dtype)
 

@@ -276,7 +276,7 @@ def _print_table(file: ModelFile) -> None:
             "?" if row.params is None else f"{row.params:,}",
             "?" if row.bytes_per_row is None else f"{row.bytes_per_row:,}",
         )
-        table.add_row(*(Text(_printable(cell)) for cell in cells))
+        table.add_row(*(Text(_printable(cell).replace("\n", r"\n")) for cell in cells))
     params = "unknown" if file.params is None else f"{file.params:,}"
     made = f"Keras {file.keras_version or '?'}" + (f" on {file.backend}" if file.backend else "")
     total = f"{len(file.table)} layer outputs, {params} params, {file.format} file by {made}"

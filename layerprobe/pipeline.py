@@ -2,17 +2,18 @@
 
     plan(...)  the model described, addresses selected, data opened, output checked, the engine
                chosen, the model built, one batch computed; nothing is written
-    run(plan)  for each batch: read, compute, write; then commit
+    run(plan)  for each batch: read and compute, while the ones before are written; then commit
 
-Memory is one batch of inputs and of the chosen outputs, whatever the number of rows. Every batch is
-filled up to the same size, so that no engine compiles twice and no row's value depends on how many
-rows came after it.
+Memory is a few batches of inputs and of the chosen outputs, whatever the number of rows. Every
+batch is filled up to the same size, so that no engine compiles twice and no row's value depends on
+how many rows came after it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 from layerprobe.backend import engine as engines
 from layerprobe.batches import (
     as_stored,
+    blocks,
     computed,
     datasets_of,
     planned_bytes,
@@ -186,22 +188,35 @@ def run(planned: Plan, progress: Progress | None = None) -> Report:
     start, stop = planned.rows
     if progress is not None:
         progress(0, stop - start)
-    with open_sink(planned.output, planned.datasets, overwrite=planned.options.overwrite) as sink:
-        for at in range(start, stop, planned.batch_size):
-            end = min(at + planned.batch_size, stop)
+    overwrite = planned.options.overwrite
+    with (
+        open_sink(planned.output, planned.datasets, overwrite=overwrite) as sink,
+        ThreadPoolExecutor(1) as writer,
+    ):
+
+        def compute(at: int, end: int) -> list[Array]:
             results = planned.first or computed(
                 planned.function, planned.feeds, at, end, planned.batch_size
             )
             planned.first = []
-            stored = [
-                as_stored(result[: end - at], dataset)
-                for result, dataset in zip(results, planned.datasets, strict=True)
-            ]
+            if progress is not None:
+                progress(end - start, stop - start)
+            return results
+
+        def store(at: int, parts: Sequence[Sequence[Array]]) -> None:
+            columns = zip(*parts, strict=True)
+            stored = [as_stored(c, d) for c, d in zip(columns, planned.datasets, strict=True)]
             for count, array in zip(counts, stored, strict=True):
                 count.add(array)
             sink.write(at - start, stored)
-            if progress is not None:
-                progress(end - start, stop - start)
+
+        writing: Future[None] | None = None
+        for at, parts in blocks(planned.rows, planned.batch_size, compute):
+            if writing is not None:
+                writing.result()  # raises what writing raised
+            writing = writer.submit(store, at, parts)
+        if writing is not None:
+            writing.result()
         sink.commit(manifest_of(planned, counts))
     return planned.report(time.perf_counter() - began, counts, dry_run=False)
 

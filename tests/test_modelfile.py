@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from command import environment
 from model_files import (
     INPUT,
     KERNEL,
@@ -193,7 +194,9 @@ def test_listing_loads_no_framework(tmp_path, samples):
         samples / "digits_cnn.h5",
     ]
     command = [sys.executable, "-c", NO_FRAMEWORK, *map(str, paths)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "digits_pairs" in done.stdout or "left" in done.stdout
 
@@ -204,11 +207,13 @@ def test_listing_loads_no_framework(tmp_path, samples):
 @pytest.mark.parametrize("write", [write_h5, write_keras])
 def test_names_cannot_steer_the_terminal(name, write, tmp_path):
     """Control characters and markup in names are printed as escapes; JSON keeps the name whole."""
-    path = write(tmp_path / "m", sequential(INPUT, dense(name, class_name=name)))
+    layer = dense(name) | {"class_name": name.replace("\n", "")}
+    path = write(tmp_path / "m", sequential(INPUT, layer))
     listed = CliRunner().invoke(main, ["list-layers", str(path)])
     missed = CliRunner().invoke(main, ["extract", str(path), "--layer", f"x{name}"])
     assert (listed.exit_code, missed.exit_code) == (0, 2)
-    assert "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name) in listed.stdout
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in layer["class_name"])
+    assert shown in listed.stdout
     for text in (listed.stdout, missed.stderr):
         assert all(character.isprintable() or character == "\n" for character in text)
     assert len(listed.stdout.splitlines()) == 4

@@ -9,6 +9,7 @@ import sys
 
 import h5py
 import pytest
+from command import environment
 from model_files import WEIGHTS, sequential, weights_file, write_h5, write_keras
 
 import layerprobe
@@ -78,5 +79,7 @@ def test_what_a_file_links_to_is_not_opened(tmp_path):
         "    except layerprobe.LayerprobeError as error: print(error.exit_code)"
     )
     command = [sys.executable, "-c", code, *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=30, check=True
+    )
     assert done.stdout.split() == ["77"] * len(LINKED) + ["65"]

@@ -1,0 +1,10 @@
+"""All benchmarks, one after the other, as they come: `python -m benchmarks`."""
+
+from __future__ import annotations
+
+from benchmarks import extract, listing, memory
+
+if __name__ == "__main__":
+    for benchmark in (listing, extract, memory):
+        print(f"\n## {benchmark.__name__}\n", flush=True)
+        benchmark.main()

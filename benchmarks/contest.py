@@ -1,0 +1,126 @@
+"""One engine's contest, in this process: prints what every turn took, as JSON.
+
+    python -m benchmarks.contest MODEL LAYER ROWS.npy FOLDER BATCH_SIZE REPEATS
+
+The hand-written loops are what one writes without layerprobe, at their best: the model built and
+traced once, rows mapped from the .npy file, one HDF5 dataset made beforehand. They take no
+checksums and count no NaN, and only one of them waits for the disk, as `extract` does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from layerprobe import pipeline
+from layerprobe.options import Options
+
+Array = np.ndarray[Any, Any]
+
+
+def main() -> None:
+    """Let the contestants take turns."""
+    model, layer, rows, folder = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4]
+    batch_size, repeats = int(sys.argv[5]), int(sys.argv[6])
+    options = Options(batch_size=batch_size)
+    with pipeline.plan(model, [layer], rows, Path(folder, "planned.h5"), options) as planned:
+        contestants = {
+            **_layerprobe(planned, Path(folder)),
+            "bare compiled function, nothing written": _bare(planned, rows),
+            **_by_hand(model, layer, rows, Path(folder), batch_size),
+        }
+        turns: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+        for turn in range(repeats + 1):
+            for name, contestant in contestants.items():
+                taken = _timed(contestant)
+                _emptied(Path(folder))
+                if turn:  # the first one compiles and fills caches
+                    turns[name].append(taken)
+    print(json.dumps(turns))
+
+
+def _layerprobe(planned: pipeline.Plan, folder: Path) -> dict[str, Callable[[], object]]:
+    def extract(output: Path) -> None:
+        # A plan brings its first batch along, computed before the clock starts.
+        pipeline.run(dataclasses.replace(planned, output=output, first=[]))
+
+    return {
+        "extract to .h5": lambda: extract(folder / "extracted.h5"),
+        "extract to .npy": lambda: extract(folder / "extracted"),
+    }
+
+
+def _bare(planned: pipeline.Plan, rows: Path) -> Callable[[], object]:
+    images = np.load(rows)
+    size = planned.batch_size
+    batches = [images[at : at + size] for at in range(0, len(images), size)]
+
+    def loop() -> None:
+        for batch in batches:
+            planned.function([batch])
+
+    return loop
+
+
+def _by_hand(
+    model: Path, layer: str, rows: Path, folder: Path, batch_size: int
+) -> dict[str, Callable[[], object]]:
+    import keras
+
+    whole = keras.models.load_model(model)
+    part = keras.Model(whole.inputs, whole.get_layer(layer).output)
+    images = np.load(rows, mmap_mode="r")
+    shape = (len(images), *part.output_shape[1:])
+
+    def predict_on_batch() -> None:
+        with h5py.File(folder / "by_hand.h5", "w") as file:
+            dataset = file.create_dataset(layer, shape, "float32")
+            for at in range(0, len(images), batch_size):
+                batch = images[at : at + batch_size]
+                dataset[at : at + len(batch)] = part.predict_on_batch(batch)
+
+    def synced() -> None:
+        predict_on_batch()
+        with (folder / "by_hand.h5").open("rb") as file:
+            os.fsync(file.fileno())
+
+    def predict() -> None:
+        # All activations lie in memory before the first is written.
+        results = part.predict(np.asarray(images), batch_size=batch_size, verbose=0)
+        with h5py.File(folder / "by_hand.h5", "w") as file:
+            file.create_dataset(layer, data=results)
+
+    return {
+        "predict_on_batch and h5py": predict_on_batch,
+        "predict_on_batch, h5py and fsync": synced,
+        "predict, then h5py": predict,
+    }
+
+
+def _timed(contestant: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds a contestant takes, and the processor time of all its threads."""
+    began, cpu = time.perf_counter(), time.process_time()
+    contestant()
+    return time.perf_counter() - began, time.process_time() - cpu
+
+
+def _emptied(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    main()
