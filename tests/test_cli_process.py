@@ -137,6 +137,11 @@ def test_an_interrupt_while_an_engine_loads(samples, tmp_path, seconds):
     assert files(tmp_path) == []
 
 
+def _hear_interrupts():
+    """Undo what a shell does to jobs in the background: they, and their children, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _started(*arguments, cwd):
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
@@ -145,6 +150,7 @@ def _started(*arguments, cwd):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hear_interrupts,  # noqa: PLW1509 - these tests have one thread
     )
 
 

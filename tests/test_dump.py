@@ -152,10 +152,10 @@ def test_the_format_page_reads_dumps_with_numpy_and_h5py_alone(tmp_path):
     page = (Path(__file__).parents[1] / "docs" / "dump-format.md").read_text()
     code = page.partition("```python\n")[2].partition("```")[0]
     rows = np.arange(30, dtype="float32").reshape(10, 3)
-    for path in (tmp_path / "features.h5", tmp_path / "features"):
-        with open_sink(path, [Dataset("block/conv", rows.shape, rows.dtype)]) as sink:
+    for name, address in (("features.h5", "features"), ("pairs", "encoder@1/conv1")):
+        with open_sink(tmp_path / name, [Dataset(address, rows.shape, rows.dtype)]) as sink:
             sink.write(0, [rows])
-            sink.commit({"datasets": [{"address": "block/conv"}]})
+            sink.commit({"datasets": [{"address": address}]})
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
