@@ -1,9 +1,9 @@
-"""One pass: a batch of rows through the compiled function, and its results as they are stored."""
+"""Rows through the compiled function, batch by batch, and the results as they are stored."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from layerprobe.backend.compiled import Function
 
 Array = np.ndarray[Any, Any]
-_BLOCK_BYTES = 1 << 20
 
 
 def row_range(rows: tuple[int | None, int | None] | None, available: int) -> tuple[int, int]:
@@ -43,18 +42,33 @@ def rows_a_pass(function: Function, asked: int, rows: int) -> int:
     return fixed[0] if fixed else min(asked, rows)
 
 
+def read(feeds: Sequence[Feed], start: int, stop: int) -> list[Array]:
+    """Return some rows of each input."""
+    return [feed.read(start, stop) for feed in feeds]
+
+
 def computed(
-    function: Function, feeds: Sequence[Feed], start: int, stop: int, batch_size: int
-) -> list[Array]:
-    """Read some rows, fill the batch up with copies of the last one, and compute."""
-    batches = []
-    for feed in feeds:
-        rows = feed.read(start, stop)
-        missing = batch_size - (stop - start)
-        filling = np.repeat(rows[-1:], missing, axis=0)
-        batches.append(np.concatenate([rows, filling]) if missing else rows)
-    results: list[Array] = function(batches)
-    return results
+    function: Function, block: Sequence[Array], batch_size: int
+) -> Iterator[tuple[int, list[Array]]]:
+    """Compute rows batch by batch, the last one filled up with copies of the last row.
+
+    Args:
+        function: What to compute.
+        block: The rows of each input.
+        batch_size: Rows a pass.
+
+    Yields:
+        The number of rows of a batch, and the results, of those rows and then of the copies.
+    """
+    for at in range(0, len(block[0]), batch_size):
+        batch = [rows[at : at + batch_size] for rows in block]
+        count = len(batch[0])
+        if count < batch_size:
+            batch = [
+                np.concatenate([rows, np.repeat(rows[-1:], batch_size - count, axis=0)])
+                for rows in batch
+            ]
+        yield count, function(batch)
 
 
 def datasets_of(
@@ -92,30 +106,6 @@ def _stored_dtype(result: Array, asked: str | None) -> np.dtype[Any]:
     if floating and (asked is not None or result.dtype.kind == "V"):
         return np.dtype[Any](asked or "float32")
     return np.dtype[Any](result.dtype)
-
-
-def blocks(
-    rows: tuple[int, int], size: int, compute: Callable[[int, int], list[Array]]
-) -> Iterator[tuple[int, list[list[Array]]]]:
-    """Compute batch after batch and yield some at a time: their first row, and their results.
-
-    A block is so large that handing it to another thread costs nothing beside writing it.
-
-    Args:
-        rows: The first row, and the one after the last.
-        size: Rows a batch.
-        compute: Returns the results for the rows from one to before another, filled up or not.
-    """
-    start, stop = rows
-    begin, held = start, 0
-    parts: list[list[Array]] = []
-    for at in range(start, stop, size):
-        end = min(at + size, stop)
-        parts.append([result[: end - at] for result in compute(at, end)])
-        held += sum(result.nbytes for result in parts[-1])
-        if held >= _BLOCK_BYTES or end == stop:
-            yield begin, parts
-            begin, held, parts = end, 0, []
 
 
 def as_stored(results: Sequence[Array], dataset: Dataset) -> Array:

@@ -7,6 +7,7 @@ wanted, or a token number an Embedding does not have is an error that names the 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,11 @@ class Feed:
         """Number of rows the source has."""
         return self.source.shape[0]
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row as the model takes it."""
+        return math.prod(self.source.shape[1:]) * self.dtype.itemsize
+
     def read(self, start: int, stop: int) -> Array:
         """Return rows `start` to `stop` as the model takes them.
 
@@ -60,7 +66,7 @@ class Feed:
         rows = self.source.read(start, stop)
         self._digest.update(rows.data)
         if rows.dtype.kind == "f":
-            self._count_nan(rows)
+            self.nan += int(np.count_nonzero(np.isnan(rows)))
         cast = self._cast(rows, start)
         if self.limit is not None:
             wrong = (cast < 0) | (cast >= self.limit)
@@ -87,13 +93,6 @@ class Feed:
         if self.source.dtype == self.dtype:
             return ""
         return f"{self.source.location}: {self.source.dtype} cast to {self.dtype}"
-
-    def _count_nan(self, rows: Array) -> None:
-        # One NaN makes the sum NaN, so only then are all values looked at.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(rows.sum(dtype=np.float64)):
-                return
-        self.nan += int(np.isnan(rows).sum())
 
     def _cast(self, rows: Array, start: int) -> Array:
         if rows.dtype == self.dtype:

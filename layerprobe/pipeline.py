@@ -2,7 +2,8 @@
 
     plan(...)  the model described, addresses selected, data opened, output checked, the engine
                chosen, the model built, one batch computed; nothing is written
-    run(plan)  for each batch: read and compute, while the ones before are written; then commit
+    run(plan)  for each batch: compute, while the next ones are read and the ones before written;
+               then commit
 
 Memory is a few batches of inputs and of the chosen outputs, whatever the number of rows. Every
 batch is filled up to the same size, so that no engine compiles twice and no row's value depends on
@@ -12,8 +13,7 @@ how many rows came after it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +24,10 @@ import numpy as np
 from layerprobe.backend import engine as engines
 from layerprobe.batches import (
     as_stored,
-    blocks,
     computed,
     datasets_of,
     planned_bytes,
+    read,
     row_range,
     rows_a_pass,
 )
@@ -39,6 +39,7 @@ from layerprobe.modelfile.upgrade import upgrade
 from layerprobe.options import Options
 from layerprobe.report import Counts, Report, cast_notes, manifest_of
 from layerprobe.sinks import Dataset, check_space, check_target, open_sink
+from layerprobe.stages import Behind, ahead, blocks
 from layerprobe.synthetic import synthetic_rows
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def plan(
         built = build(file, selected)
         function = _function(built, begin, feeds, wanted, selected)
         batch_size = rows_a_pass(function, options.batch_size, rows[1] - rows[0])
-        first = computed(function, feeds, rows[0], min(rows[0] + batch_size, rows[1]), batch_size)
+        beginning = read(feeds, rows[0], min(rows[0] + batch_size, rows[1]))
+        _, first = next(computed(function, beginning, batch_size))
         datasets = datasets_of(function, first, batch_size, rows[1] - rows[0], options.dtype)
         check_space(target, planned_bytes(datasets))
         undo.pop_all()
@@ -188,37 +190,42 @@ def run(planned: Plan, progress: Progress | None = None) -> Report:
     start, stop = planned.rows
     if progress is not None:
         progress(0, stop - start)
-    overwrite = planned.options.overwrite
-    with (
-        open_sink(planned.output, planned.datasets, overwrite=overwrite) as sink,
-        ThreadPoolExecutor(1) as writer,
-    ):
+    with open_sink(planned.output, planned.datasets, overwrite=planned.options.overwrite) as sink:
 
-        def compute(at: int, end: int) -> list[Array]:
-            results = planned.first or computed(
-                planned.function, planned.feeds, at, end, planned.batch_size
-            )
-            planned.first = []
-            if progress is not None:
-                progress(end - start, stop - start)
-            return results
-
-        def store(at: int, parts: Sequence[Sequence[Array]]) -> None:
-            columns = zip(*parts, strict=True)
+        def store(at: int, batches: Sequence[Sequence[Array]]) -> None:
+            columns = zip(*batches, strict=True)
             stored = [as_stored(c, d) for c, d in zip(columns, planned.datasets, strict=True)]
             for count, array in zip(counts, stored, strict=True):
                 count.add(array)
             sink.write(at - start, stored)
 
-        writing: Future[None] | None = None
-        for at, parts in blocks(planned.rows, planned.batch_size, compute):
-            if writing is not None:
-                writing.result()  # raises what writing raised
-            writing = writer.submit(store, at, parts)
-        if writing is not None:
-            writing.result()
+        with Behind(store) as write:
+            for at, batches in _blocks(planned):
+                results: list[list[Array]] = []
+                end = at
+                for count, result in batches:
+                    results.append([array[:count] for array in result])
+                    end += count
+                    if progress is not None:
+                        progress(end - start, stop - start)
+                write(at, results)
         sink.commit(manifest_of(planned, counts))
     return planned.report(time.perf_counter() - began, counts, dry_run=False)
+
+
+def _blocks(planned: Plan) -> Iterator[tuple[int, Iterator[tuple[int, list[Array]]]]]:
+    """Yield the first row of each block, and its batches as they are computed."""
+    (start, stop), size = planned.rows, planned.batch_size
+    if planned.first:
+        first, planned.first = planned.first, []
+        count = min(size, stop - start)
+        yield start, iter([(count, first)])
+        start += count
+    row_bytes = planned_bytes(planned.datasets) // planned.row_count
+    row_bytes += sum(feed.row_bytes for feed in planned.feeds)
+    ranges = blocks((start, stop), size, row_bytes)
+    for (at, _), block in ahead(lambda rows: read(planned.feeds, *rows), ranges):
+        yield at, computed(planned.function, block, size)
 
 
 def build(file: ModelFile, selected: engines.Selected) -> Model:

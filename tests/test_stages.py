@@ -1,0 +1,90 @@
+"""Reading ahead and writing behind: order, overlap, bounds, and failures that are never lost."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from layerprobe.stages import Behind, ahead, blocks
+
+PATIENCE = 30.0  # seconds until a thread that should be running counts as missing
+
+
+def test_blocks_are_whole_batches_and_cover_all_rows_once() -> None:
+    """Every row lies in one block, and only the last block may end within a batch."""
+    for rows, size, row_bytes in [((0, 1), 1, 0), ((3, 1000), 7, 5000), ((0, 64), 64, 10**9)]:
+        found = blocks(rows, size, row_bytes)
+        covered = [row for start, stop in found for row in range(start, stop)]
+        assert covered == list(range(*rows))
+        assert all((start - rows[0]) % size == 0 for start, _ in found)
+
+
+def test_reads_the_next_item_while_the_last_is_used() -> None:
+    """One item is worked on ahead, and no more."""
+    begun = {item: threading.Event() for item in range(3)}
+
+    def work(item: int) -> int:
+        begun[item].set()
+        return item * 10
+
+    found = ahead(work, [0, 1, 2])
+    assert next(found) == (0, 0)
+    assert begun[1].wait(PATIENCE)
+    assert not begun[2].is_set()  # one ahead, not all
+    assert list(found) == [(1, 10), (2, 20)]
+
+
+def test_an_error_ahead_comes_in_its_turn() -> None:
+    """What came before the error is not lost."""
+
+    def work(item: int) -> int:
+        if item == 1:
+            raise ValueError("row 1 is bad")
+        return item
+
+    found = ahead(work, [0, 1, 2])
+    assert next(found) == (0, 0)
+    with pytest.raises(ValueError, match="row 1"):
+        next(found)
+
+
+def test_works_behind_in_order() -> None:
+    """The caller goes on at once; the pieces keep their order."""
+    go, done = threading.Event(), []
+
+    def work(item: int) -> None:
+        assert go.wait(PATIENCE)
+        done.append(item)
+
+    with Behind(work) as write:
+        write(0)  # returns though the work cannot end yet
+        go.set()
+        write(1)
+        write(2)
+    assert done == [0, 1, 2]
+
+
+def test_an_error_behind_is_raised_by_the_next_piece_or_at_the_end() -> None:
+    """No failure is lost, also not the last piece's."""
+
+    def work(item: int) -> None:
+        raise OSError(f"piece {item}")
+
+    with Behind(work) as write:
+        write(0)
+        with pytest.raises(OSError, match="piece 0"):
+            write(1)
+    with pytest.raises(OSError, match="piece 5"), Behind(work) as write:
+        write(5)
+
+
+def test_an_error_of_the_caller_is_not_hidden_by_one_behind() -> None:
+    """The first cause is what is raised."""
+
+    def work() -> None:
+        raise OSError("behind")
+
+    with pytest.raises(KeyboardInterrupt), Behind(work) as write:  # noqa: PT012 - what is tested
+        write()
+        raise KeyboardInterrupt
