@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,35 +19,40 @@ pytestmark = pytest.mark.engine("tensorflow")
 def wrong(engine: Any, change: Callable[[Any, Any], Any]) -> Any:
     """Return the engine with what its compiled functions return changed."""
 
-    def compile_(plan: Any) -> Callable[[Sequence[Any]], list[Any]]:
-        compiled = engine.compile(plan)
-        return lambda values: change(compiled, values)
+    def compile_(program: Any, *, training: bool) -> Any:
+        compiled = engine.compile(program, training=training)
+
+        def run(values: Any) -> Any:
+            return compiled(values, [])[0]
+
+        return lambda values, _: (change(run, values), [])
 
     return SimpleNamespace(compile=compile_)
 
 
-def reordered(compiled: Any, values: Any) -> Any:
+def reordered(run: Any, values: Any) -> Any:
     """Return the outputs in another order than asked for."""
-    return compiled(values)[::-1]
+    return run(values)[::-1]
 
 
-def swapped_inputs(compiled: Any, values: Any) -> Any:
+def swapped_inputs(run: Any, values: Any) -> Any:
     """Take the inputs in another order than given."""
-    return compiled(values[::-1])
+    return run(values[::-1])
 
 
-def first_rows_only(compiled: Any, values: Any) -> Any:
+def first_rows_only(run: Any, values: Any) -> Any:
     """Repeat the first row, as a batch baked into the graph would."""
-    return [np.repeat(result[:1], len(result), axis=0) for result in compiled(values)]
+    return [np.repeat(result[:1], len(result), axis=0) for result in run(values)]
 
 
 def training(_: Any) -> Any:
     """Return an engine that runs in the training phase and lets state move."""
 
-    def compile_(plan: Any) -> Any:
-        def call(values: Any) -> Any:
+    def compile_(program: Any, **_: Any) -> Any:
+        def call(values: Any, _: Any) -> Any:
             tensors = [keras.ops.convert_to_tensor(value) for value in values]
-            return [keras.ops.convert_to_numpy(out) for out in plan.run(tensors, training=True)]
+            results = program.plan.run(tensors, training=True)
+            return [keras.ops.convert_to_numpy(out) for out in results], []
 
         return call
 
@@ -58,8 +63,8 @@ def frozen(engine: Any) -> Any:
     """Return an engine that keeps the results of its first call."""
     kept: dict[int, Any] = {}
 
-    def once(compiled: Any, values: Any) -> Any:
-        return kept.setdefault(id(compiled), compiled(values))
+    def once(run: Any, values: Any) -> Any:
+        return kept.setdefault(id(run), run(values))
 
     return wrong(engine, once)
 

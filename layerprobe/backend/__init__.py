@@ -27,27 +27,41 @@ __all__ = [
     "select",
 ]
 
-_LAZY = {"Function": "compiled", "Model": "model", "Symbol": "calls"}
+_LAZY = {
+    name: module
+    for module, names in {
+        "calls": "Symbol",
+        "compiled": "Function",
+        "expressions": "gradients lazy learning_phase model_losses placeholder symbolic",
+        "model": "Model",
+        "updates": "get_updates moving_average_update state_updates update update_add update_sub",
+    }.items()
+    for name in names.split()
+}
 
 
-def function(inputs: Any, outputs: Any) -> Function:
+def function(inputs: Any, outputs: Any, updates: Any = None, *, training: bool = False) -> Function:
     """Return a compiled callable from inputs to outputs.
 
     Only the part of the graph between them runs, every call once, whatever the number of outputs.
-    Calling it changes no state of the model.
+    Calling it changes no state, but for the updates: outputs and all new values are computed from
+    the state before the call, then the new values are assigned together.
 
     Args:
-        inputs: Symbolic tensors to feed: `model.inputs`, `model["address"]`, or Keras' own
-            symbolic tensors (`keras_model.inputs`); one, or a list.
+        inputs: Symbolic tensors to feed: `model.inputs`, `model["address"]`, placeholders, Keras'
+            own symbolic tensors (`keras_model.inputs`), `learning_phase()`; one, or a list.
         outputs: Symbolic tensors to compute, likewise; or addresses, if the inputs are of a model
             that `layerprobe.load` returned.
+        updates: What each call changes: pairs `(variable, value)`, and what `update`,
+            `get_updates`, `state_updates` and the like return, in one list.
+        training: The phase, as in `model(x, training=…)`, if `learning_phase()` is no input.
 
     Returns:
         A `Function`; called with a list of arrays it returns a list of NumPy arrays.
 
     Raises:
-        BackendError: An output cannot be computed from the inputs; the message names what else
-            must be fed.
+        BackendError: An output cannot be computed from the inputs (the message names what else
+            must be fed), a variable is updated twice, or a loss does not depend on a parameter.
         LayerNotFound: An address names no layer output.
 
     Example:
@@ -62,7 +76,7 @@ def function(inputs: Any, outputs: Any) -> Function:
     # Imports Keras, so not before the engine is chosen.
     from layerprobe.backend.compiled import make_function
 
-    return make_function(inputs, outputs, selected.engine)
+    return make_function(inputs, outputs, selected.engine, updates or (), training=training)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ an earlier state of a growing Sequential is the same as its successor; nothing i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,34 +17,30 @@ from layerprobe.backend import compat
 Within = tuple[Any, ...]  # the nodes of nested models' calls, outermost first
 
 
-@dataclass(frozen=True, eq=False)
-class Symbol:
-    """A tensor of a model's graph.
+class Symbol(compat.KerasTensor):  # type: ignore[misc]
+    """A tensor of a model's graph; Keras' operations and layers take it like any of theirs.
 
     Attributes:
-        tensor: The symbolic tensor; inside a shared model several symbols have the same.
+        tensor: Keras' own symbolic tensor; inside a shared model several symbols have the same.
         within: The calls of the nested models it lies in, outermost first.
         address: Its name for people.
         model: The `layerprobe.backend.Model` it belongs to, if any.
+        shape: The batch first, None where it varies.
+        dtype: Name of the dtype.
     """
 
-    tensor: Any
-    within: tuple[Any, ...] = ()
-    address: str = ""
-    model: Any = None
-
-    @property
-    def shape(self) -> tuple[int | None, ...]:
-        """The tensor's shape, the batch first, None where it varies."""
-        return tuple(self.tensor.shape)
-
-    @property
-    def dtype(self) -> str:
-        """The name of the tensor's dtype."""
-        return str(self.tensor.dtype)
+    def __init__(
+        self, tensor: Any, within: tuple[Any, ...] = (), address: str = "", model: Any = None
+    ) -> None:
+        super().__init__(tensor.shape, tensor.dtype, sparse=tensor.sparse, name=tensor.name)
+        self.tensor = tensor
+        self.within = within
+        self.address = address
+        self.model = model
+        compat.share_history(tensor, self)
 
     def __repr__(self) -> str:
-        return f"<Symbol {self.address or self.tensor.name} {self.shape} {self.dtype}>"
+        return f"<Symbol {self.address or self.name} {self.shape} {self.dtype}>"
 
 
 class Call(Protocol):
@@ -53,6 +49,31 @@ class Call(Protocol):
     def run(self, taken: Sequence[Any], *, training: bool) -> list[Any]:
         """Return the flat results for the flat values it takes."""
         ...
+
+
+class Special(compat.Operation):  # type: ignore[misc]
+    """An operation of ours in a Keras graph: no layer computes it, it runs as itself.
+
+    Attributes:
+        identity: Two operations of one identity compute the same from the same tensors.
+    """
+
+    identity: tuple[Any, ...]
+
+    def run(self, taken: Sequence[Any], *, training: bool) -> list[Any]:
+        """Return the flat results for the flat values it takes; see `Call.run`."""
+        raise NotImplementedError
+
+    def tensors(self, taken: Sequence[Any], specs: Sequence[Any]) -> list[Any]:
+        """Return the symbolic results of applying this to symbolic tensors.
+
+        Args:
+            taken: The symbolic tensors it takes, maybe none.
+            specs: Shape and dtype of each result.
+        """
+        results = [compat.KerasTensor(spec.shape, spec.dtype) for spec in specs]
+        compat.record(self, taken, results)
+        return results
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +135,8 @@ class Tracer:
         models = {id(s.model): s.model for s in symbols if s.model is not None}
         self._models = list(models.values())
         self._entered = {
-            tuple(id(node) for node in s.within[: depth + 1])
-            for s in symbols
+            _ids(s.within[: depth + 1])
+            for s in _with_those_below(symbols)
             for depth in range(len(s.within))
         }
 
@@ -149,7 +170,11 @@ class Tracer:
 
     def _needs(self, within: Within, tensor: Any) -> list[tuple[Within, Any]]:
         """Return the tensors that one is directly made of, with where they lie."""
+        if isinstance(tensor, Symbol):
+            return [(tensor.within, tensor.tensor)]
         operation, node, output = compat.history(tensor)
+        if isinstance(operation, Special):
+            return [(within, taken) for taken in node.input_tensors]
         if node.is_input:
             return self._outside(within, tensor) if within else []
         if _ids((*within, node)) in self._entered:
@@ -169,10 +194,14 @@ class Tracer:
         return [(within[:-1], outer) for outer in found]
 
     def _number(self, within: Within, tensor: Any, needed: list[int]) -> int:
+        if isinstance(tensor, Symbol):
+            return needed[0]
         operation, node, output = compat.history(tensor)
         call: Call
         key: tuple[Any, ...]
-        if node.is_input:
+        if isinstance(operation, Special):
+            call, key = operation, operation.identity
+        elif node.is_input:
             if not within:
                 if id(tensor) not in self._roots:
                     self._roots[id(tensor)] = self._new_tensor(within, tensor, None)
@@ -205,6 +234,23 @@ class Tracer:
         self.maker.append(maker)
         self.spoken.append(Symbol(tensor, within))
         return len(self.maker) - 1
+
+
+def _with_those_below(symbols: Iterable[Symbol]) -> Iterator[Symbol]:
+    """Yield symbols, and those that the outer graph computes them from."""
+    seen: set[int] = set()
+    waiting: list[Any] = list(symbols)
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        if isinstance(tensor, Symbol):
+            yield tensor
+            # What lies inside a nested model was made before any symbol of it.
+            waiting += [] if tensor.within else [tensor.tensor]
+        else:
+            waiting += compat.history(tensor)[1].input_tensors
 
 
 def _ids(nodes: Within) -> tuple[int, ...]:

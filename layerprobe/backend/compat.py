@@ -1,4 +1,4 @@
-"""The only file that touches private attributes of Keras.
+"""The graph of Keras: with compat_state.py the only file that touches its private attributes.
 
 Why private ones at all: `keras.Function` and `keras.Model` refuse two models that share a layer
 name, keep every activation alive, add nodes to the layers they are built on, and cannot reach into
@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 from keras.src import tree
-from keras.src.backend import get_keras_mask, set_keras_mask
+from keras.src.backend import compute_output_spec, get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
-from keras.src.ops.operation import Operation
+from keras.src.ops.core import StopGradient
+from keras.src.ops.node import Node
+from keras.src.ops.operation import Operation as _Operation
 from keras.src.saving import saving_lib
 
 from layerprobe.errors import BackendError
 
+KerasTensor = keras.KerasTensor
+Operation = _Operation
 _OPERATION_MODULES = ("numpy", "nn", "math", "core", "image", "linalg")
 
 
@@ -156,6 +161,30 @@ def flatten(structure: Any) -> list[Any]:
     return list(tree.flatten(structure))
 
 
+def output_spec(function: Callable[..., Any], tensors: Sequence[Any]) -> Any:
+    """Return the symbolic results of a function of tensors, without computing it."""
+    return compute_output_spec(function, *tensors)
+
+
+def record(operation: Any, taken: Sequence[Any], results: Sequence[Any]) -> None:
+    """Record in the graph that an operation makes some symbolic tensors of others."""
+    Node(operation, call_args=tuple(taken), call_kwargs={}, outputs=list(results))
+
+
+def share_history(tensor: Any, other: Any) -> None:
+    """Give a symbolic tensor the place of another one in the graph."""
+    if hasattr(tensor, "_keras_history"):
+        other._keras_history = tensor._keras_history
+
+
+def carry_mask(old: Any, new: Any) -> Any:
+    """Return a tensor that stands for another, with its mask."""
+    mask = get_keras_mask(old)
+    if mask is not None and new is not old:
+        set_keras_mask(new, mask)
+    return new
+
+
 def takes_training(operation: Any) -> bool:
     """Tell whether a layer behaves differently in training."""
     if not isinstance(operation, keras.Layer):
@@ -188,6 +217,47 @@ def operation_module(class_name: str) -> str | None:
     for name in _OPERATION_MODULES:
         module = importlib.import_module(f"keras.src.ops.{name}")
         found = getattr(module, class_name, None)
-        if inspect.isclass(found) and issubclass(found, Operation):
+        if inspect.isclass(found) and issubclass(found, _Operation):
             return module.__name__
     return None
+
+
+def constant(value: Any, dtype: str) -> Any:
+    """Return a tensor of a value."""
+    return keras.ops.convert_to_tensor(value, dtype=dtype)
+
+
+def cast(value: Any, dtype: str) -> Any:
+    """Return a tensor in another dtype."""
+    return keras.ops.cast(value, dtype)
+
+
+def is_tensor(value: object) -> bool:
+    """Tell whether a value is a tensor of the engine."""
+    return bool(keras.ops.is_tensor(value))
+
+
+def ids(values: Iterable[Any]) -> list[int]:
+    """Return what tells objects apart."""
+    return [id(value) for value in values]
+
+
+def packed(structure: Any, leaves: Sequence[Any]) -> Any:
+    """Return leaves in the structure of another nested value."""
+    return tree.pack_sequence_as(structure, list(leaves))
+
+
+def new_input(shape: Sequence[int | None], **options: Any) -> Any:
+    """Return a symbolic tensor that belongs to no model yet."""
+    return keras.Input(batch_shape=tuple(shape), **options)
+
+
+def is_keras_own(operation: Any) -> bool:
+    """Tell whether an operation is one of Keras' own that runs no function of the user's."""
+    own = type(operation).__module__.startswith("keras.")
+    return own and not isinstance(operation, keras.layers.Lambda)
+
+
+def stops_gradient(operation: Any) -> bool:
+    """Tell whether an operation is there to stop gradients."""
+    return isinstance(operation, StopGradient)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from layerprobe.backend import compat
+from layerprobe.backend import compat, compat_state
 from layerprobe.backend.calls import Symbol
 from layerprobe.backend.complaints import in_one_line
 from layerprobe.backend.engine import Compiled, Engine
-from layerprobe.backend.plan import Plan, make_plan
+from layerprobe.backend.missing import NO_INPUT
+from layerprobe.backend.plan import Plan
+from layerprobe.backend.program import Program, make_program
+from layerprobe.backend.specials import is_phase
 from layerprobe.errors import BackendError, DataError, LayerprobeError
 
 Array = np.ndarray[Any, Any]
@@ -24,27 +27,42 @@ class Function:
         plan: What it runs.
     """
 
-    def __init__(self, plan: Plan, compiled: Compiled, *, single: bool = False) -> None:
-        self.plan = plan
-        self._compiled = compiled
-        self._single = single
+    def __init__(
+        self,
+        program: Program,
+        engine: Engine,
+        *,
+        training: bool = False,
+        phase_at: int | None = None,
+        packing: Any = None,
+    ) -> None:
+        self.plan = program.plan
+        self._program = program
+        self._engine = engine
+        self._training = training
+        self._phase_at = phase_at
+        self._packing = packing
+        self._compiled: dict[bool, Compiled] = {}
+        self._seeds: list[Array] | None = None
+        if phase_at is None:
+            self._variant(training)
 
     def __call__(self, values: Any) -> Any:
-        """Compute the outputs.
+        """Compute the outputs, and apply the updates if there are any.
 
         Args:
             values: One array for each input, in the order of `inputs`; rows first. They are cast
-                to the inputs' dtypes.
+                to the inputs' dtypes. Where the learning phase is among the inputs: 0 or 1.
 
         Returns:
             A list of NumPy arrays in the order of `outputs`; the array alone if `outputs` was a
-            single tensor.
+            single tensor, a dict if it was one.
 
         Raises:
             DataError: Their number, or the rank or shape of one, does not fit.
-            BackendError: The engine failed.
+            BackendError: The engine failed; no variable has been changed.
         """
-        given = list(values) if isinstance(values, (list, tuple)) else [values]
+        given, training = self._split(values)
         if len(given) != len(self.plan.inputs):
             names = ", ".join(symbol.address for symbol in self.plan.inputs)
             raise DataError(
@@ -52,33 +70,96 @@ class Function:
                 expected=f"{len(self.plan.inputs)}, one for each of: {names}",
             )
         arrays = [_fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
+        compiled = self._variant(training)
+        seeds = self._states() if training else []
         try:
-            results = self._compiled(arrays)
+            results, advanced = compiled(arrays, seeds)
         except LayerprobeError:
             raise
         except Exception as error:  # whatever the engine raises
             raise _engine_error("computing", self.plan, error) from error
+        if training:
+            self._seeds = list(advanced)
         # An output may be a view of an input that passed through; the caller owns both.
         owned = [
             result.copy() if any(np.may_share_memory(result, a) for a in arrays) else result
             for result in results
         ]
-        return owned[0] if self._single else owned
+        return owned[0] if self._packing is None else compat.packed(self._packing, owned)
+
+    def seed(self, seed: int) -> None:
+        """Start the random numbers of this function (dropout, noise) anew.
+
+        Without it they start where the layers' own generators stand at the first call; those are
+        not moved. A function with updates uses and moves the layers' own.
+
+        Args:
+            seed: Any whole number from 0; the same one gives the same numbers.
+        """
+        states = np.random.SeedSequence(seed).generate_state(2 * len(self._program.seeds))
+        self._seeds = [
+            pair.astype(str(variable.dtype))
+            for pair, variable in zip(states.reshape(-1, 2), self._program.seeds, strict=True)
+        ]
+
+    def _split(self, values: Any) -> tuple[list[Any], bool]:
+        """Return what is fed and the phase."""
+        given = list(values) if isinstance(values, (list, tuple)) else [values]
+        if self._phase_at is None or self._phase_at >= len(given):
+            return given, self._training
+        phase = given.pop(self._phase_at)
+        if np.ndim(phase) != 0 or phase not in (0, 1):
+            raise DataError("The learning phase is neither 0 nor 1.", expected="0 or 1")
+        return given, bool(phase)
+
+    def _variant(self, training: bool) -> Compiled:
+        """Return the pass of a phase, compiled at its first use: layers ask for it in Python."""
+        if training not in self._compiled:
+            try:
+                self._compiled[training] = self._engine.compile(self._program, training=training)
+            except LayerprobeError:
+                raise
+            except Exception as error:  # whatever the engine raises
+                raise _engine_error("compiling", self.plan, error) from error
+        return self._compiled[training]
+
+    def _states(self) -> list[Array]:
+        if self._seeds is None:
+            self._seeds = [compat_state.array_of(variable) for variable in self._program.seeds]
+        return self._seeds
 
 
-def make_function(inputs: Any, outputs: Any, engine: Engine) -> Function:
+def make_function(
+    inputs: Any,
+    outputs: Any,
+    engine: Engine,
+    updates: Iterable[Any] = (),
+    *,
+    training: bool = False,
+) -> Function:
     """Return the compiled callable of `layerprobe.backend.function` on an engine."""
-    single = not isinstance(outputs, (list, tuple))
-    feeds = [_symbol(value, ()) for value in _listed(inputs)]
+    listed = _listed(inputs) if not _is_empty(inputs) else []
+    phases = [at for at, value in enumerate(listed) if is_phase(value)]
+    feeds = [_symbol(value, ()) for at, value in enumerate(listed) if at not in phases]
     models = tuple({id(s.model): s.model for s in feeds if s.model is not None}.values())
-    plan = make_plan(feeds, [_symbol(value, models) for value in _listed(outputs)])
-    try:
-        compiled = engine.compile(plan)
-    except LayerprobeError:
-        raise
-    except Exception as error:  # whatever the engine raises
-        raise _engine_error("compiling", plan, error) from error
-    return Function(plan, compiled, single=single)
+    single = not isinstance(outputs, (list, tuple, dict))
+    wanted = [_symbol(value, models) for value in ([] if _is_empty(outputs) else _listed(outputs))]
+    return Function(
+        make_program(feeds, wanted, _flat(updates)),
+        engine,
+        training=training,
+        phase_at=phases[0] if phases else None,
+        packing=None if single else _as_list(outputs),
+    )
+
+
+def _flat(updates: Iterable[Any]) -> list[Any]:
+    """Return updates in one list; get_updates and its like return lists of them."""
+    return [u for item in updates for u in (item if isinstance(item, list) else [item])]
+
+
+def _as_list(outputs: Any) -> Any:
+    return list(outputs) if isinstance(outputs, tuple) else outputs
 
 
 def _engine_error(doing: str, plan: Plan, error: Exception) -> BackendError:
@@ -90,8 +171,12 @@ def _engine_error(doing: str, plan: Plan, error: Exception) -> BackendError:
     )
 
 
-def _listed(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, (list, tuple)) else [value]
+def _listed(value: Any) -> list[Any]:
+    """Return the leaves of a structure; an empty list is one, to be complained of."""
+    if not isinstance(value, (list, tuple, dict)) or _is_empty(value):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value
+    return [leaf for item in items for leaf in _listed(item)]
 
 
 def _symbol(value: Any, models: tuple[Any, ...]) -> Symbol:
@@ -110,14 +195,18 @@ def _symbol(value: Any, models: tuple[Any, ...]) -> Symbol:
         return found
     if compat.is_symbolic(value):
         return Symbol(value, (), str(compat.history(value)[0].name))
-    empty = isinstance(value, (list, tuple)) and not value
+    empty = _is_empty(value)
     raise BackendError(
         f"{type(value).__name__} is not a symbolic tensor."
         if not empty
         else "An empty list stands where a symbolic tensor should.",
         expected="a tensor of a model's graph, such as model.inputs[0] or model['address']",
-        fix="In Keras 3 `InputLayer.input` is []; use model.inputs." if empty else "",
+        fix=NO_INPUT if empty else "",
     )
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, (list, tuple, dict)) and not value
 
 
 def _fitting(symbol: Symbol, value: Any) -> Array:

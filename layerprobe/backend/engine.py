@@ -21,9 +21,13 @@ from layerprobe.errors import BackendError, LayerprobeError
 if TYPE_CHECKING:
     import numpy as np
 
-    from layerprobe.backend.plan import Plan
+    from layerprobe.backend.program import Program
 
-Compiled = Callable[[Sequence[Any]], "list[np.ndarray[Any, Any]]"]
+# Arrays of the inputs, then states of random generators -> arrays of the outputs, new states.
+Compiled = Callable[
+    [Sequence[Any], Sequence[Any]],
+    "tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]",
+]
 
 # Engine name -> the package it needs. The module layerprobe.backend.NAME implements it.
 ENGINES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
@@ -58,8 +62,17 @@ class Engine(Protocol):
         """
         ...
 
-    def compile(self, plan: Plan) -> Compiled:
-        """Return a callable from the plan's inputs to NumPy arrays of its outputs."""
+    def compile(self, program: Program, *, training: bool) -> Compiled:
+        """Return a callable that runs a program once.
+
+        It takes arrays of the plan's inputs, and states of the program's seeds (none of them
+        outside of training); it returns arrays of the program's outputs, and the new states. All
+        new values are computed from the state before the call, then assigned together.
+
+        Args:
+            program: What to run.
+            training: The phase, as in `model(x, training=…)`.
+        """
         ...
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from layerprobe.backend import compat, compat_state
+from layerprobe.backend.compat_state import Scope
 from layerprobe.backend.engine import Compiled, pick_gpu
 from layerprobe.backend.plan import Plan
+from layerprobe.backend.program import Program
 from layerprobe.errors import BackendError, DataError
 
 RECOMPILES = True
@@ -31,52 +34,184 @@ def prepare(device: str) -> str:
     return "cpu" if wanted is None else f"gpu:{wanted}"
 
 
-def compile(plan: Plan) -> Compiled:  # noqa: A001 - the engines' common word
-    """Jit the plan; see `Engine.compile`.
+def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - the engines' common word
+    """Jit the program; see `Engine.compile`.
 
     Which variables the plan reads is found by tracing it once, at the first call: layers may hold
     more than they list.
     """
-    import keras
+    _refuse_float64(program.plan)
+    seeds = program.seeds if training else ()
+    state: _State | None = None
+    jitted: Any = None
 
-    _refuse_float64(plan)
-    variables: list[Any] | None = None
-
-    def forward(state: Sequence[Any], tensors: Sequence[Any]) -> list[Any]:
-        with keras.StatelessScope(list(zip(variables or [], state, strict=True))):
-            return plan.run(tensors)
-
-    jitted = jax.jit(forward)
-
-    def call(values: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
-        nonlocal variables
+    def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        nonlocal state, jitted
         for value in values:
             _refuse_wide(value)
-        if variables is None:
-            variables = _variables_read(plan, values)
-        state = [variable.value for variable in variables]
-        return [np.asarray(out) for out in jitted(state, list(values))]
+        if state is None:
+            state = _State.found(program, values, seeds, training=training)
+            jitted = jax.jit(_step(program, state, seeds, training=training))
+        now = [v.value for v in state.read], [v.value for v in state.of_optimizers]
+        outputs, advanced, new = jitted(*now, list(states), list(values))
+        for variable, value in zip(state.written, new, strict=True):
+            variable.assign(value)
+        return [np.asarray(out) for out in outputs], [np.asarray(seed) for seed in advanced]
 
     return call
 
 
-def _variables_read(plan: Plan, values: Sequence[Any]) -> list[Any]:
-    """Return the Keras variables that running the plan reads."""
-    import keras
+class _State(NamedTuple):
+    """The variables that a call reads and writes, in the order in which they are passed."""
 
-    found: dict[int, Any] = {}
+    read: list[Any]
+    of_optimizers: list[Any]
+    kept: list[Any]
+    written: list[Any]
 
-    class Recorder(keras.StatelessScope):  # type: ignore[misc]
-        def get_current_value(self, variable: Any) -> Any:
-            found.setdefault(id(variable), variable)
-            return super().get_current_value(variable)
+    @classmethod
+    def found(
+        cls, program: Program, values: Sequence[Any], seeds: Sequence[Any], *, training: bool
+    ) -> _State:
+        """Return them, by running the plan on shapes alone."""
+        scope = Scope(losses=program.plan.regularized)
 
-    def forward(tensors: Sequence[Any]) -> list[Any]:
-        with Recorder():
-            return plan.run(tensors)
+        def forward(tensors: Sequence[Any]) -> list[Any]:
+            return _run(program.plan, scope, tensors, training=training)
 
-    jax.eval_shape(forward, list(values))
-    return list(found.values())
+        jax.eval_shape(forward, list(values))
+        moved = [v for step in program.optimized for v in step.variables]
+        passed = set(compat.ids(seeds))
+        read = {id(v): v for v in (*scope.read.values(), *moved) if id(v) not in passed}
+        inner = [v for step in program.optimized for v in step.optimizer.variables]
+        kept = [v for v in program.kept if id(v) in scope.written]
+        return cls(list(read.values()), inner, kept, [*program.assigned, *kept, *moved, *inner])
+
+
+def _step(program: Program, state: _State, seeds: Sequence[Any], *, training: bool) -> Any:
+    """Return the pure function of a call: state and inputs -> outputs, new seeds, new state."""
+
+    def step(
+        read: Sequence[Any], inner: Sequence[Any], drawn: Sequence[Any], tensors: Sequence[Any]
+    ) -> tuple[Sequence[Any], list[Any], list[Any]]:
+        mapping = dict(zip(compat.ids(state.read), read, strict=True))
+        pairs = zip((*state.read, *seeds), (*read, *drawn), strict=True)
+        scope = Scope(pairs, losses=program.plan.regularized)
+        results = _run(program.plan, scope, tensors, training=training)
+        new = [value for _, value in program.values(results)]
+        new += [scope.get_current_value(variable) for variable in state.kept]
+        moved: list[Any] = []
+        after: list[Any] = []
+        for part in program.optimized:
+            count = len(part.optimizer.variables)
+            old = [mapping[key] for key in compat.ids(part.variables)]
+            values, states = part.optimizer.stateless_apply(
+                list(inner[len(after) : len(after) + count]), results[part.where], old
+            )
+            moved += values
+            after += states
+        advanced = [scope.get_current_value(seed) for seed in seeds]
+        return results[: program.count], advanced, [*new, *moved, *after]
+
+    return step
+
+
+def _run(plan: Plan, scope: Scope, tensors: Sequence[Any], *, training: bool) -> list[Any]:
+    """Run a plan in a scope, gradients included, and leave in the scope what was written."""
+    end = len(plan.steps)
+    mapping = dict(scope.state_mapping)
+    values, states = _through(plan, scope, mapping, tensors, end, {}, training=training)
+    scope.state_mapping.update(states)
+    return plan.returned(values)
+
+
+def _through(
+    plan: Plan,
+    scope: Scope,
+    mapping: dict[int, Any],
+    tensors: Sequence[Any],
+    stop: int,
+    nudges: dict[int, Any],
+    *,
+    training: bool,
+) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Run the steps before `stop`; return the values by slot, and the variables' by id.
+
+    JAX differentiates functions, so everything before the last gradient is one, whose values come
+    along with its gradient; gradients before it are taken inside, in the same way.
+
+    Args:
+        plan: The plan.
+        scope: Notes what is read and written.
+        mapping: The variables' values at the beginning, by id.
+        tensors: The inputs.
+        stop: The number of the first step that is not run.
+        nudges: Zeros added to the values of some slots, to differentiate by them.
+        training: The phase.
+    """
+
+    def watch(slot: int, value: Any) -> Any:
+        return value + nudges[slot] if slot in nudges else value
+
+    earlier = [number for number in plan.gradients if number < stop]
+    if not earlier:
+        at, values, states = 0, None, mapping
+    else:
+        at, values, states = _differentiated(
+            plan, scope, mapping, tensors, earlier[-1], nudges, training=training
+        )
+    scope.state_mapping = dict(states)
+    with scope:
+        if values is None:
+            scope.forget_losses()
+            values = plan.start(tensors, watch)
+        plan.advance(values, at, stop, training=training, watch=watch)
+    return values, dict(scope.state_mapping)
+
+
+def _differentiated(
+    plan: Plan,
+    scope: Scope,
+    mapping: dict[int, Any],
+    tensors: Sequence[Any],
+    number: int,
+    nudges: dict[int, Any],
+    *,
+    training: bool,
+) -> tuple[int, dict[int, Any], dict[int, Any]]:
+    """Run everything up to a gradient and that; return the next step, values, and variables."""
+    asked = plan.asked(number)
+    loss, *slots = plan.steps[number].takes
+    _refuse_regularized(plan, slots)
+
+    def before(own: dict[int, Any], zeros: dict[int, Any]) -> tuple[Any, Any]:
+        at_start = {**mapping, **own}
+        nudged = {**nudges, **{s: zero + nudges.get(s, 0) for s, zero in zeros.items()}}
+        values, states = _through(plan, scope, at_start, tensors, number, nudged, training=training)
+        return values[loss], (values, states)
+
+    own = {id(v): mapping.get(id(v), v.value) for v in asked.variables}
+    zeros: dict[int, Any] = {}
+    if slots:
+        _, (shapes, _) = jax.eval_shape(lambda: before({}, {}))
+        zeros = {s: jax.numpy.zeros(shapes[s].shape, shapes[s].dtype) for s in slots}
+    differentiate = jax.value_and_grad(before, argnums=(0, 1), has_aux=True)
+    (_, (values, states)), (of_variables, of_slots) = differentiate(own, zeros)
+    found = [of_slots[s] for s in slots] + [of_variables[id(v)] for v in asked.variables]
+    plan.put(values, number, found, None)
+    return number + 1, values, states
+
+
+def _refuse_regularized(plan: Plan, slots: Sequence[int]) -> None:
+    """Refuse what would be wrong: a nudge comes after the layer has taken its output's loss."""
+    for step in plan.steps if plan.regularized else ():
+        makes = any(slot in slots for slot, _ in step.gives)
+        if makes and compat_state.regularizes_output(getattr(step.call, "operation", None)):
+            raise BackendError(
+                "The gradient by the output of a layer with an activity regularizer, whose loss is "
+                "part of model_losses, cannot be taken on JAX.",
+                fix="Use --backend tensorflow or torch, or write the regularizer into the loss.",
+            )
 
 
 def _refuse_float64(plan: Plan) -> None:

@@ -6,13 +6,29 @@ models are entered only where a tensor inside them is wanted; elsewhere they run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 from layerprobe.backend import compat
 from layerprobe.backend.calls import Call, Symbol, Tracer
-from layerprobe.errors import BackendError
+from layerprobe.backend.missing import refuse_inside_mask, refuse_missing, refuse_twins
+from layerprobe.backend.specials import Gradients, Losses
+
+Watch = Callable[[int, Any], Any]  # slot and value -> the value to go on with
+
+
+class Tape(Protocol):
+    """How an engine takes gradients."""
+
+    def watch(self, slot: int, value: Any) -> Any:
+        """Note that gradients will be taken with respect to a value; return it."""
+        ...
+
+    def gradient(self, number: int, loss: Any, tensors: Sequence[Any]) -> list[Any]:
+        """Return the gradients that step `number` asks for: of the tensors, then of variables."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +44,7 @@ class Step:
     frees: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """What to run to get from inputs to outputs.
 
@@ -44,24 +60,97 @@ class Plan:
     _fed: tuple[int, ...]
     _returned: tuple[int, ...]
 
-    def run(self, fed: Sequence[Any], *, training: bool = False) -> list[Any]:
+    def run(
+        self, fed: Sequence[Any], *, training: bool = False, tape: Tape | None = None
+    ) -> list[Any]:
         """Run the steps on the engine's tensors; each is dropped after its last use.
 
         Args:
             fed: One tensor for each of `inputs`.
             training: The phase, as in `model(x, training=…)`.
+            tape: What takes gradients, if there are any to take.
 
         Returns:
             One tensor for each of `outputs`.
         """
+        watch = None if tape is None else tape.watch
+        values = self.start(fed, watch)
+        at = 0
+        for number in self.gradients:
+            self.advance(values, at, number, training=training, watch=watch)
+            assert tape is not None  # noqa: S101 - tells the type checker what engines keep to
+            loss, *tensors = (values[slot] for slot in self.steps[number].takes)
+            self.put(values, number, tape.gradient(number, loss, tensors), watch)
+            at = number + 1
+        self.advance(values, at, len(self.steps), training=training, watch=watch)
+        return self.returned(values)
+
+    def start(self, fed: Sequence[Any], watch: Watch | None = None) -> dict[int, Any]:
+        """Return the values by slot at the beginning."""
         values = dict(zip(self._fed, fed, strict=True))
-        for step in self.steps:
-            results = step.call.run([values[slot] for slot in step.takes], training=training)
-            for slot, position in step.gives:
-                values[slot] = results[position]
-            for slot in step.frees:
-                del values[slot]
+        if watch is not None:
+            for slot in self.watched & set(values):
+                values[slot] = watch(slot, values[slot])
+        return values
+
+    def advance(
+        self,
+        values: dict[int, Any],
+        start: int,
+        stop: int,
+        *,
+        training: bool,
+        watch: Watch | None = None,
+    ) -> None:
+        """Run the steps from one to before another, none of which takes gradients."""
+        for number in range(start, stop):
+            step = self.steps[number]
+            taken = [values[slot] for slot in step.takes]
+            self.put(values, number, step.call.run(taken, training=training), watch)
+
+    def put(
+        self, values: dict[int, Any], number: int, results: Sequence[Any], watch: Watch | None
+    ) -> None:
+        """Put a step's results into their slots and drop what nobody reads afterwards."""
+        step = self.steps[number]
+        for slot, position in step.gives:
+            value = results[position]
+            if watch is not None and slot in self.watched:
+                value = compat.carry_mask(value, watch(slot, value))
+            values[slot] = value
+        for slot in step.frees:
+            del values[slot]
+
+    def returned(self, values: dict[int, Any]) -> list[Any]:
+        """Return one tensor for each of `outputs`."""
         return [values[slot] for slot in self._returned]
+
+    @cached_property
+    def gradients(self) -> tuple[int, ...]:
+        """The numbers of the steps that take gradients."""
+        return tuple(n for n, step in enumerate(self.steps) if isinstance(step.call, Gradients))
+
+    def asked(self, number: int) -> Gradients:
+        """Return what gradients a step takes."""
+        call = self.steps[number].call
+        assert isinstance(call, Gradients)  # noqa: S101 - what `gradients` lists
+        return call
+
+    @cached_property
+    def watched(self) -> frozenset[int]:
+        """The slots that gradients are taken with respect to."""
+        return frozenset(slot for n in self.gradients for slot in self.steps[n].takes[1:])
+
+    @cached_property
+    def operations(self) -> list[Any]:
+        """The layers and operations that run."""
+        found = [getattr(step.call, "operation", None) for step in self.steps]
+        return list({id(operation): operation for operation in found if operation}.values())
+
+    @cached_property
+    def regularized(self) -> list[Any]:
+        """The models whose losses are wanted."""
+        return [step.call.model for step in self.steps if isinstance(step.call, Losses)]
 
 
 def make_plan(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> Plan:
@@ -78,10 +167,10 @@ def make_plan(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> Plan:
     tracer = Tracer([*inputs, *outputs])
     fed = [tracer.identify(symbol.within, symbol.tensor) for symbol in inputs]
     wanted = [tracer.identify(symbol.within, symbol.tensor) for symbol in outputs]
-    _refuse_twins(inputs, fed)
-    _refuse_inside_mask(inputs)
+    refuse_twins(inputs, fed)
+    refuse_inside_mask(inputs)
     order = _needed_calls(tracer, fed, wanted)
-    _refuse_missing(tracer, inputs, fed, wanted, order)
+    refuse_missing(tracer, inputs, fed, wanted, order)
     last_use = {slot: number for number, call in enumerate(order) for slot in tracer.takes[call]}
     kept = set(wanted)
     read = (set(last_use) | kept) - set(fed)  # a fed value is never replaced by a computed one
@@ -110,76 +199,21 @@ def _needed_calls(tracer: Tracer, fed: Sequence[int], wanted: Sequence[int]) -> 
             stack += before
         else:
             order.setdefault(stack.pop())
-    return list(order)
+    return _losses_last(tracer, list(order))
 
 
-def _refuse_twins(inputs: Sequence[Symbol], fed: Sequence[int]) -> None:
-    for position, number in enumerate(fed):
-        if number in fed[:position]:
-            name = inputs[position].address or inputs[position].tensor.name
-            raise BackendError(f"The tensor {name!r} is among the inputs twice.", address=name)
+def _losses_last(tracer: Tracer, order: Sequence[int]) -> list[int]:
+    """Return the calls in an order in which a model's losses are summed up after it has run.
 
-
-def _refuse_inside_mask(inputs: Sequence[Symbol]) -> None:
-    """Refuse a start inside a nested model that is called with a mask.
-
-    There the mask travels on the values alone, and the graph does not say where it would be.
+    That is before the first gradient, which may be one of these sums.
     """
-    for symbol in inputs:
-        masks = [mask for node in symbol.within for mask in compat.masks_fed(node)]
-        if any(mask is not None for mask in masks):
-            name = symbol.address or symbol.tensor.name
-            raise BackendError(
-                f"{name} lies in a nested model that is called with a mask.",
-                expected="a start outside of that model, or at its output",
-                address=name,
-                exit_code=2,
-            )
-
-
-def _refuse_missing(
-    tracer: Tracer,
-    inputs: Sequence[Symbol],
-    fed: Sequence[int],
-    wanted: Sequence[int],
-    order: Sequence[int],
-) -> None:
-    """Name the tensors that must be fed besides, if what is fed does not suffice."""
-    fed_or_from = set(fed)  # tensors that are fed or computed from a fed one
-    complete = set(fed)  # tensors for which everything needed is there
+    sums = [call for call in order if isinstance(tracer.calls[call], Losses)]
+    late: dict[int, None] = dict.fromkeys(sums)  # the sums, gradients, what is computed from them
+    made_late: set[int] = set()
     for call in order:
-        made = tracer.gives[call].values()
-        if any(t in fed_or_from for t in tracer.takes[call]):
-            fed_or_from.update(made)
-        if all(t in complete for t in tracer.takes[call]):
-            complete.update(made)
-    lost = [number for number in wanted if number not in complete]
-    if not lost:
-        return
-    skips = {
-        t: None
-        for call in order
-        if any(taken in fed_or_from for taken in tracer.takes[call])
-        for t in tracer.takes[call]
-        if t not in complete and t not in fed_or_from
-    }
-    roots = [
-        t
-        for call in order
-        for t in tracer.takes[call]
-        if tracer.maker[t] is None and t not in complete
-    ]
-    roots += [number for number in lost if tracer.maker[number] is None]
-    missing = [tracer.name(number) for number in dict.fromkeys(list(skips) or roots)]
-    given = ", ".join(symbol.address or symbol.tensor.name for symbol in inputs) or "nothing"
-    raise BackendError(
-        f"{_listed([tracer.name(t) for t in lost])} cannot be computed from {given} alone.",
-        expected=f"these tensors to be fed as well: {_listed(missing)}",
-        missing=missing,
-        exit_code=2,
-    )
-
-
-def _listed(names: Sequence[str], limit: int = 8) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown}, … ({len(names)} in all)"
+        if isinstance(tracer.calls[call], Losses | Gradients) or made_late & set(
+            tracer.takes[call]
+        ):
+            late[call] = None
+            made_late.update(tracer.gives[call].values())
+    return [*(call for call in order if call not in late), *late] if sums else list(order)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
 
+from layerprobe.backend.compat_state import Scope
 from layerprobe.backend.engine import Compiled, pick_gpu
 from layerprobe.backend.plan import Plan
+from layerprobe.backend.program import Program
+from layerprobe.backend.slopes import check_found
 
 RECOMPILES = False
 # Keras 3.15.1 adds the bias of a channels_first convolution along the wrong axis on this engine
@@ -31,23 +34,78 @@ def prepare(device: str) -> str:
     return f"gpu:{wanted}" if visible and wanted is not None else "cpu"
 
 
-def compile(plan: Plan) -> Compiled:  # noqa: A001 - the engines' common word
-    """Trace the plan into one graph; see `Engine.compile`.
+def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - the engines' common word
+    """Trace the program into one graph; see `Engine.compile`.
 
     XLA stays off: on CPU it gains nothing on convolutional nets and loses a lot on some.
     """
-    import keras
-
+    plan = program.plan
     specs = [tf.TensorSpec(symbol.shape, symbol.dtype) for symbol in plan.inputs]
+    seeds = program.seeds if training else ()
+    drawn = [tf.TensorSpec(seed.shape, seed.dtype) for seed in seeds]
 
-    @tf.function(input_signature=specs, autograph=False, jit_compile=False)  # type: ignore[untyped-decorator]
-    def forward(*tensors: Any) -> list[Any]:
-        with keras.StatelessScope():
-            return plan.run(tensors)
+    @tf.function(input_signature=[drawn, specs], autograph=False, jit_compile=False)  # type: ignore[untyped-decorator]
+    def forward(states: Any, tensors: Any) -> tuple[list[Any], list[Any]]:
+        mapping = zip(seeds, states, strict=True)
+        with Scope(mapping, losses=plan.regularized) as scope, _Tape(plan) as tape:
+            scope.forget_losses()
+            results = plan.run(tensors, training=training, tape=tape)
+            kept = [(v, v.value) for v in program.kept if id(v) in scope.written]
+            advanced = [seed.value for seed in seeds]
+        # A returned variable would show the value it has after the assignments.
+        outputs = [tf.identity(_dense(out)) for out in results[: program.count]]
+        new = [*program.values(results), *kept]
+        grads = [results[step.where] for step in program.optimized]
+        with tf.control_dependencies(tf.nest.flatten([outputs, [v for _, v in new], grads])):
+            for step, moved in zip(program.optimized, grads, strict=True):
+                step.optimizer.apply(moved, step.variables)
+            for variable, value in new:
+                variable.assign(value)
+        return outputs, advanced
 
     traced = forward.get_concrete_function()
 
-    def call(values: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
-        return [np.asarray(out) for out in traced(*[tf.constant(value) for value in values])]
+    def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        fed = [tf.constant(value) for value in (*states, *values)]
+        outputs, advanced = traced(*fed)
+        return [np.asarray(out) for out in outputs], [np.asarray(seed) for seed in advanced]
 
     return call
+
+
+class _Tape:
+    """One tape for each step that takes gradients; a context around the run of the plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._tapes = {
+            number: tf.GradientTape(watch_accessed_variables=False) for number in plan.gradients
+        }
+
+    def __enter__(self) -> Self:
+        for number, tape in self._tapes.items():
+            tape.__enter__()
+            for variable in self._plan.asked(number).variables:
+                tape.watch(variable.value)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for tape in reversed(self._tapes.values()):
+            tape.__exit__(*raised)
+
+    def watch(self, slot: int, value: Any) -> Any:  # noqa: ARG002 - not needed here
+        for tape in self._tapes.values():
+            tape.watch(value)
+        return value
+
+    def gradient(self, number: int, loss: Any, tensors: Sequence[Any]) -> list[Any]:
+        asked = self._plan.asked(number)
+        sources = [*tensors, *(variable.value for variable in asked.variables)]
+        found = self._tapes[number].gradient(loss, sources)
+        check_found(self._plan, number, found)
+        return found if asked.keeps_sparse else [_dense(gradient) for gradient in found]
+
+
+def _dense(value: Any) -> Any:
+    """Return a tensor for the gradient of an embedding, which comes as rows and their numbers."""
+    return tf.convert_to_tensor(value) if isinstance(value, tf.IndexedSlices) else value

@@ -1,4 +1,4 @@
-"""PyTorch: the plan run eagerly, without autograd."""
+"""PyTorch: the plan run eagerly, with autograd only where gradients are asked for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from layerprobe.backend import compat_state
+from layerprobe.backend.compat_state import Scope
 from layerprobe.backend.engine import Compiled, pick_gpu
 from layerprobe.backend.plan import Plan
+from layerprobe.backend.program import Program
+from layerprobe.backend.slopes import check_found
 
 RECOMPILES = False
 RUNS_CHANNELS_FIRST = True
@@ -24,16 +28,82 @@ def prepare(device: str) -> str:
     return "cpu" if wanted is None else f"gpu:{wanted}"
 
 
-def compile(plan: Plan) -> Compiled:  # noqa: A001 - the engines' common word
-    """Return a callable that runs the plan eagerly; see `Engine.compile`."""
-    import keras
+def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - the engines' common word
+    """Return a callable that runs the program eagerly; see `Engine.compile`."""
+    plan = program.plan
+    seeds = program.seeds if training else ()
+    variables = [v for operation in plan.operations for v in compat_state.variables_of(operation)]
 
-    def call(values: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
-        with torch.no_grad(), keras.StatelessScope():
+    def shared(out: Any) -> bool:
+        """Tell whether an output is, or is a view of, what a variable holds."""
+        place = out.untyped_storage().data_ptr()
+        return any(v.value.untyped_storage().data_ptr() == place for v in variables)
+
+    def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        tape = _Tape(plan) if plan.gradients else None
+        drawn = [(seed, _tensor(state)) for seed, state in zip(seeds, states, strict=True)]
+        mapping = [*drawn, *(tape.variables if tape else ())]
+        with torch.set_grad_enabled(tape is not None):
             tensors = [_tensor(value) for value in values]
-            return [keras.ops.convert_to_numpy(out) for out in plan.run(tensors)]
+            with Scope(mapping, losses=plan.regularized) as scope:
+                scope.forget_losses()
+                results = plan.run(tensors, training=training, tape=tape)
+                kept = [(v, v.value.clone()) for v in program.kept if id(v) in scope.written]
+                advanced = [_array(seed.value) for seed in seeds]
+        # A variable is overwritten in place; what shares its memory must be copied before.
+        outputs = [_array(out, copy=shared(out)) for out in results[: program.count]]
+        with torch.no_grad():
+            _assign(program, [result.detach() for result in results], kept)
+        return outputs, advanced
 
     return call
+
+
+def _assign(program: Program, results: list[Any], kept: list[tuple[Any, Any]]) -> None:
+    """Move all variables to their new values, which are there already."""
+    # A value that is a variable's own memory would change with the first assignment.
+    new = [(variable, value.clone()) for variable, value in program.values(results)]
+    for step in program.optimized:
+        step.optimizer.apply(results[step.where], step.variables)
+    for variable, value in (*new, *kept):
+        variable.assign(value)
+
+
+class _Tape:
+    """Autograd's own record; variables take part as leaves of this call alone.
+
+    Attributes:
+        variables: Each variable that is differentiated by, with the tensor that stands for it.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        held = {id(v): v for number in plan.gradients for v in plan.asked(number).variables}
+        self._leaves = {
+            key: variable.value.detach().requires_grad_() for key, variable in held.items()
+        }
+        self.variables = [(held[key], leaf) for key, leaf in self._leaves.items()]
+
+    def watch(self, slot: int, value: Any) -> Any:  # noqa: ARG002 - not needed here
+        return value if value.requires_grad else value.detach().requires_grad_()
+
+    def gradient(self, number: int, loss: Any, tensors: Sequence[Any]) -> list[Any]:
+        sources = [*tensors, *(self._leaves[id(v)] for v in self._plan.asked(number).variables)]
+        more = number != self._plan.gradients[-1]
+        found: Sequence[Any] = [None] * len(sources)
+        if loss.requires_grad:
+            found = torch.autograd.grad(
+                loss, sources, retain_graph=more, create_graph=more, allow_unused=True
+            )
+        check_found(self._plan, number, found)
+        return list(found)
+
+
+def _array(value: Any, *, copy: bool = True) -> np.ndarray[Any, Any]:
+    import keras
+
+    array: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(value)
+    return array.copy() if copy else array
 
 
 def _tensor(value: np.ndarray[Any, Any]) -> Any:
