@@ -1,4 +1,4 @@
-"""The command line: parse, call the library, print. The only file that imports click or rich.
+"""The command line: parse, call the library, print.
 
 stdout carries the result, stderr everything else. All errors of layerprobe are caught in one place
 and end with their own exit code. Text from model files is printed escaped and never as markup.
@@ -6,16 +6,15 @@ and end with their own exit code. Text from model files is printed escaped and n
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, Any
 
 import click
 
@@ -24,14 +23,8 @@ from layerprobe import interrupts
 from layerprobe.backend.engine import ENGINES
 from layerprobe.errors import LayerprobeError
 from layerprobe.interrupts import EndOnInterrupt
+from layerprobe.screen import print_table, printable, progress_bar
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from layerprobe.modelfile import ModelFile
-
-_WIDTH = 10_000  # tables are never folded: an address cut in two cannot be copied
-_LOADING = "loading the engine and the model"
 _INPUT_OUTPUT, _BROKEN_PIPE = 74, 141
 
 # \b keeps click from refilling the lines.
@@ -95,7 +88,7 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
         if ctx.params.get("debug"):
             traceback.print_exc()
         if message:
-            click.echo(_printable(f"layerprobe: {message}"), err=True)
+            click.echo(printable(f"layerprobe: {message}"), err=True)
     except OSError:  # a stderr that takes no words must not change the exit code
         _drop_unwritten(sys.stderr)
     ctx.exit(exit_code)
@@ -107,11 +100,6 @@ def _drop_unwritten(stream: IO[str]) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-
-
-def _printable(text: str) -> str:
-    """Return text with characters that could steer a terminal shown as escapes."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 @click.group(cls=_Group, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -134,7 +122,7 @@ def list_layers(model: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(file.to_json(), indent=1))
     else:
-        _print_table(file)
+        print_table(file)
 
 
 @main.command(epilog=_EXTRACT_EXAMPLES)
@@ -185,7 +173,7 @@ def extract(
     options["rows"] = _rows(options["rows"])
     new_line = "\n" if sys.stderr.isatty() else ""
     message = f"{new_line}layerprobe: {interrupts.MESSAGE}\n"
-    with EndOnInterrupt(message) as loading, _bar() as bar:
+    with EndOnInterrupt(message) as loading, progress_bar() as bar:
 
         def progress(done: int, total: int) -> None:
             loading.over()
@@ -196,8 +184,8 @@ def extract(
             model, layers, list(inputs) or None, progress=progress, quiet=True, **options
         )
     for line in remarks(report):
-        click.echo(_printable(line), err=True)
-    click.echo(json.dumps(report.to_json(), indent=1) if as_json else _printable(summary(report)))
+        click.echo(printable(line), err=True)
+    click.echo(json.dumps(report.to_json(), indent=1) if as_json else printable(summary(report)))
 
 
 def _rows(text: str | None) -> tuple[int | None, int | None] | None:
@@ -209,86 +197,3 @@ def _rows(text: str | None) -> tuple[int | None, int | None] | None:
             f"{text!r} is not START:STOP, such as 0:1000 or 500:", param_hint="'--rows'"
         )
     return int(found[1]) if found[1] else None, int(found[2]) if found[2] else None
-
-
-def _bar() -> Any:
-    """Return a context that gives a progress bar, or None where nobody watches."""
-    return _Bar() if sys.stderr.isatty() else nullcontext(None)
-
-
-class _Bar:
-    """A progress bar on stderr: rows done, rows a second, time left."""
-
-    def __enter__(self) -> Self:
-        self._progress: Progress | None = None
-        click.echo(_LOADING, nl=False, err=True)
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._progress is None:
-            self._progress = self._started(total)
-        speed = self._progress.tasks[0].speed
-        state = f"{done:,} of {total:,} rows" + (f", {speed:,.0f} rows/s" if speed else "")
-        self._progress.update(self._progress.task_ids[0], completed=done, state=state)
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-        else:
-            self._erase()
-
-    def _started(self, total: int) -> Progress:
-        from rich import progress
-        from rich.console import Console
-
-        self._erase()
-        columns = (
-            progress.BarColumn(),
-            progress.TextColumn("{task.fields[state]}"),
-            progress.TimeRemainingColumn(),
-            progress.TextColumn("left"),
-        )
-        shown = progress.Progress(*columns, console=Console(stderr=True), transient=True)
-        shown.add_task("", total=total, state="")
-        shown.start()
-        return shown
-
-    def _erase(self) -> None:
-        click.echo("\r" + " " * len(_LOADING) + "\r", nl=False, err=True)
-
-
-def _print_table(file: ModelFile) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for heading in ("index", "address", "class", "output shape", "dtype", "params", "bytes/row"):
-        numeric = heading in ("index", "params", "bytes/row")
-        table.add_column(heading, justify="right" if numeric else "left")
-    for row in file.table:
-        cells = (
-            "" if row.index is None else str(row.index),
-            "  " * row.depth + row.address,
-            row.class_name,
-            _shape(row.output_shape),
-            row.dtype or "?",
-            "?" if row.params is None else f"{row.params:,}",
-            "?" if row.bytes_per_row is None else f"{row.bytes_per_row:,}",
-        )
-        table.add_row(*(Text(_printable(cell).replace("\n", r"\n")) for cell in cells))
-    params = "unknown" if file.params is None else f"{file.params:,}"
-    made = f"Keras {file.keras_version or '?'}" + (f" on {file.backend}" if file.backend else "")
-    total = f"{len(file.table)} layer outputs, {params} params, {file.format} file by {made}"
-    text = io.StringIO()
-    # Without a height, rich takes its own width for terminals it calls dumb.
-    console = Console(file=text, width=_WIDTH, height=1, force_terminal=sys.stdout.isatty())
-    console.print(table, highlight=False)
-    console.print(Text(_printable(total), style="dim"), highlight=False)
-    click.echo(text.getvalue(), nl=False)
-
-
-def _shape(shape: tuple[int | None, ...] | None) -> str:
-    if shape is None:
-        return "?"
-    return "(" + ", ".join("None" if n is None else str(n) for n in shape) + ")"

@@ -1,0 +1,107 @@
+"""What the command line shows: a table of layers, a progress bar, text that steers no terminal."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from layerprobe.modelfile import ModelFile
+
+_WIDTH = 10_000  # tables are never folded: an address cut in two cannot be copied
+_LOADING = "loading the engine and the model"
+
+
+def printable(text: str) -> str:
+    """Return text with characters that could steer a terminal shown as escapes."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def progress_bar() -> Any:
+    """Return a context that gives a progress bar, or None where nobody watches."""
+    return _Bar() if sys.stderr.isatty() else nullcontext(None)
+
+
+class _Bar:
+    """A progress bar on stderr: rows done, rows a second, time left."""
+
+    def __enter__(self) -> Self:
+        self._progress: Progress | None = None
+        click.echo(_LOADING, nl=False, err=True)
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._progress is None:
+            self._progress = self._started(total)
+        speed = self._progress.tasks[0].speed
+        state = f"{done:,} of {total:,} rows" + (f", {speed:,.0f} rows/s" if speed else "")
+        self._progress.update(self._progress.task_ids[0], completed=done, state=state)
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        else:
+            self._erase()
+
+    def _started(self, total: int) -> Progress:
+        from rich import progress
+        from rich.console import Console
+
+        self._erase()
+        columns = (
+            progress.BarColumn(),
+            progress.TextColumn("{task.fields[state]}"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("left"),
+        )
+        shown = progress.Progress(*columns, console=Console(stderr=True), transient=True)
+        shown.add_task("", total=total, state="")
+        shown.start()
+        return shown
+
+    def _erase(self) -> None:
+        click.echo("\r" + " " * len(_LOADING) + "\r", nl=False, err=True)
+
+
+def print_table(file: ModelFile) -> None:
+    """Print the layer outputs of a model as a table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for heading in ("index", "address", "class", "output shape", "dtype", "params", "bytes/row"):
+        numeric = heading in ("index", "params", "bytes/row")
+        table.add_column(heading, justify="right" if numeric else "left")
+    for row in file.table:
+        cells = (
+            "" if row.index is None else str(row.index),
+            "  " * row.depth + row.address,
+            row.class_name,
+            _shape(row.output_shape),
+            row.dtype or "?",
+            "?" if row.params is None else f"{row.params:,}",
+            "?" if row.bytes_per_row is None else f"{row.bytes_per_row:,}",
+        )
+        table.add_row(*(Text(printable(cell).replace("\n", r"\n")) for cell in cells))
+    params = "unknown" if file.params is None else f"{file.params:,}"
+    made = f"Keras {file.keras_version or '?'}" + (f" on {file.backend}" if file.backend else "")
+    total = f"{len(file.table)} layer outputs, {params} params, {file.format} file by {made}"
+    text = io.StringIO()
+    # Without a height, rich takes its own width for terminals it calls dumb.
+    console = Console(file=text, width=_WIDTH, height=1, force_terminal=sys.stdout.isatty())
+    console.print(table, highlight=False)
+    console.print(Text(printable(total), style="dim"), highlight=False)
+    click.echo(text.getvalue(), nl=False)
+
+
+def _shape(shape: tuple[int | None, ...] | None) -> str:
+    if shape is None:
+        return "?"
+    return "(" + ", ".join("None" if n is None else str(n) for n in shape) + ")"
