@@ -67,7 +67,7 @@ def _bare(planned: pipeline.Plan, rows: Path) -> Callable[[], object]:
 
     def loop() -> None:
         for batch in batches:
-            planned.function([batch])
+            planned.compute([batch], 0)
 
     return loop
 

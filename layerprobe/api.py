@@ -99,8 +99,11 @@ def extract(
         dry_run: Check everything and compute one batch, but write nothing.
         **options: The fields of `layerprobe.options.Options`: batch_size (rows a pass, 32), rows
             (the first, and the one after the last; None for an end), dtype ("float16" or "float32",
-            for floating-point activations), device, backend (see `load`), overwrite (replace an
-            existing dump), quiet (keep what frameworks print at their start off stderr).
+            for floating-point activations), device, backend (see `load`), phase ("test", or
+            "train": dropout drops, batches normalise themselves), seed (of the training phase's
+            random numbers, 0), mc_samples (so many passes in the training phase; mean and variance
+            are stored, as ADDRESS:mean and ADDRESS:variance), overwrite (replace an existing dump),
+            quiet (keep what frameworks print at their start off stderr).
 
     Returns:
         What was written.

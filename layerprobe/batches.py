@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from layerprobe.errors import BackendError, DataError
 from layerprobe.feed import Feed
+from layerprobe.passes import Pass
 from layerprobe.sinks import Dataset
-
-if TYPE_CHECKING:
-    from layerprobe.backend.compiled import Function
 
 Array = np.ndarray[Any, Any]
 
@@ -36,9 +34,9 @@ def row_range(rows: tuple[int | None, int | None] | None, available: int) -> tup
     return start, stop
 
 
-def rows_a_pass(function: Function, asked: int, rows: int) -> int:
+def rows_a_pass(compute: Pass, asked: int, rows: int) -> int:
     """Return the batch size: what was asked for, unless the model fixes it."""
-    fixed = [symbol.shape[0] for symbol in function.plan.inputs if symbol.shape[0] is not None]
+    fixed = [shape[0] for shape in compute.inputs if shape[0] is not None]
     return fixed[0] if fixed else min(asked, rows)
 
 
@@ -48,13 +46,14 @@ def read(feeds: Sequence[Feed], start: int, stop: int) -> list[Array]:
 
 
 def computed(
-    function: Function, block: Sequence[Array], batch_size: int
+    compute: Pass, block: Sequence[Array], row: int, batch_size: int
 ) -> Iterator[tuple[int, list[Array]]]:
     """Compute rows batch by batch, the last one filled up with copies of the last row.
 
     Args:
-        function: What to compute.
+        compute: What a batch goes through; it may want to have the last one as it is.
         block: The rows of each input.
+        row: The number of the first row.
         batch_size: Rows a pass.
 
     Yields:
@@ -63,16 +62,16 @@ def computed(
     for at in range(0, len(block[0]), batch_size):
         batch = [rows[at : at + batch_size] for rows in block]
         count = len(batch[0])
-        if count < batch_size:
+        if count < batch_size and compute.fills:
             batch = [
                 np.concatenate([rows, np.repeat(rows[-1:], batch_size - count, axis=0)])
                 for rows in batch
             ]
-        yield count, function(batch)
+        yield count, compute(batch, row + at)
 
 
 def datasets_of(
-    function: Function,
+    compute: Pass,
     first: Sequence[Array],
     batch_size: int,
     rows: int,
@@ -84,19 +83,19 @@ def datasets_of(
         BackendError: An output does not have one row for each row of the input.
     """
     # An axis of fixed size does not count rows, even where its size happens to be the batch's.
-    varies = all(symbol.shape[0] is None for symbol in function.plan.inputs)
+    varies = all(shape[0] is None for shape in compute.inputs)
     datasets = []
-    for symbol, result in zip(function.plan.outputs, first, strict=True):
-        counts_rows = result.ndim > 0 and not (varies and symbol.shape[0] is not None)
+    for (address, shape), result in zip(compute.outputs, first, strict=True):
+        counts_rows = result.ndim > 0 and not (varies and shape[0] is not None)
         if not counts_rows or result.shape[0] != batch_size:
             raise BackendError(
-                f"{symbol.address} returns shape {result.shape} for {batch_size} rows.",
+                f"{address} returns shape {result.shape} for {batch_size} rows.",
                 expected="one row for each row of the input, as a dump stores them",
                 fix="Leave this address out; layerprobe.backend.function returns it as it is.",
-                address=symbol.address,
+                address=address,
             )
-        shape = (rows, *result.shape[1:])
-        datasets.append(Dataset(symbol.address, shape, _stored_dtype(result, dtype)))
+        stored = _stored_dtype(result, dtype)
+        datasets.append(Dataset(address, (rows, *result.shape[1:]), stored))
     return tuple(datasets)
 
 

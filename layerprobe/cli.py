@@ -156,6 +156,14 @@ def list_layers(model: Path, *, as_json: bool) -> None:
 @click.option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.  [default: auto]")
 @click.option("--backend", metavar="|".join(ENGINES),
               help="The engine.  [default: $LAYERPROBE_BACKEND or tensorflow]")  # fmt: skip
+@click.option("--phase", metavar="test|train",
+              help="How layers behave: in the training phase dropout drops, and batches normalise "
+              "themselves.  [default: test]")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, metavar="N", type=int,
+              help="Of the random numbers in the training phase.")  # fmt: skip
+@click.option("--mc-samples", default=0, metavar="N", type=int,
+              help="Pass each batch N times in the training phase; store mean and variance, as "
+              "ADDRESS:mean and ADDRESS:variance.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
               help="Check everything and compute one batch, but write nothing.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace an existing dump when all is done.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from layerprobe.errors import DataError, OutputError
 
+PHASES = ("test", "train")
 DTYPES = ("float16", "float32")
 
 
@@ -19,10 +20,37 @@ class Options:
     device: str | None = None
     backend: str | None = None
     start: tuple[str, ...] = ()
+    phase: str | None = None
+    seed: int = 0
+    mc_samples: int = 0
     overwrite: bool = False
     quiet: bool = False
 
+    @property
+    def training(self) -> bool:
+        """Whether layers behave as in training."""
+        return self.phase == "train" or self.mc_samples > 0
+
     def __post_init__(self) -> None:
+        if self.phase not in (None, *PHASES):
+            raise DataError(
+                f"The phase {self.phase!r} is not known.",
+                expected=" or ".join(PHASES),
+                exit_code=2,
+            )
+        if self.seed < 0 or self.mc_samples < 0:
+            raise DataError(
+                f"The seed is {self.seed}, the number of samples {self.mc_samples}.",
+                expected="whole numbers from 0",
+                exit_code=2,
+            )
+        if self.mc_samples and self.phase == "test":
+            raise DataError(
+                "Samples were asked for in the test phase, where every pass gives the same.",
+                expected="the training phase, for passes that differ",
+                fix="Leave out --phase test, or --mc-samples.",
+                exit_code=2,
+            )
         if self.batch_size < 1:
             raise DataError(
                 f"The batch size is {self.batch_size}.", expected="1 or more", exit_code=2

@@ -37,13 +37,13 @@ from layerprobe.layers import LayerOutput, TensorSpec
 from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.modelfile.upgrade import upgrade
 from layerprobe.options import Options
+from layerprobe.passes import Pass, make_pass
 from layerprobe.report import Counts, Report, cast_notes, manifest_of
 from layerprobe.sinks import Dataset, check_space, check_target, open_sink
 from layerprobe.stages import Behind, ahead, blocks
 from layerprobe.synthetic import synthetic_rows
 
 if TYPE_CHECKING:
-    from layerprobe.backend.compiled import Function
     from layerprobe.backend.model import Model
 
 Array = np.ndarray[Any, Any]
@@ -74,7 +74,7 @@ class Plan:
     output: Path
     notes: tuple[str, ...]
     options: Options
-    function: Function
+    compute: Pass
     feeds: list[Feed]
     first: list[Array] = field(repr=False)
 
@@ -135,11 +135,11 @@ def plan(
         rows = row_range(options.rows, feeds[0].rows)
         selected = engines.select(options.backend, device=options.device, quiet=options.quiet)
         built = build(file, selected)
-        function = _function(built, begin, feeds, wanted, selected)
-        batch_size = rows_a_pass(function, options.batch_size, rows[1] - rows[0])
+        compute = make_pass(built, begin, feeds, wanted, selected, options)
+        batch_size = rows_a_pass(compute, options.batch_size, rows[1] - rows[0])
         beginning = read(feeds, rows[0], min(rows[0] + batch_size, rows[1]))
-        _, first = next(computed(function, beginning, batch_size))
-        datasets = datasets_of(function, first, batch_size, rows[1] - rows[0], options.dtype)
+        _, first = next(computed(compute, beginning, rows[0], batch_size))
+        datasets = datasets_of(compute, first, batch_size, rows[1] - rows[0], options.dtype)
         check_space(target, planned_bytes(datasets))
         undo.pop_all()
     return Plan(
@@ -150,9 +150,9 @@ def plan(
         engine=selected.name,
         device=selected.device,
         output=target,
-        notes=(*built.notes, *notes, *cast_notes(feeds, datasets, first)),
+        notes=(*built.notes, *compute.notes, *notes, *cast_notes(feeds, datasets, first)),
         options=options,
-        function=function,
+        compute=compute,
         feeds=feeds,
         first=first,
     )
@@ -225,7 +225,7 @@ def _blocks(planned: Plan) -> Iterator[tuple[int, Iterator[tuple[int, list[Array
     row_bytes += sum(feed.row_bytes for feed in planned.feeds)
     ranges = blocks((start, stop), size, row_bytes)
     for (at, _), block in ahead(lambda rows: read(planned.feeds, *rows), ranges):
-        yield at, computed(planned.function, block, size)
+        yield at, computed(planned.compute, block, at, size)
 
 
 def build(file: ModelFile, selected: engines.Selected) -> Model:
@@ -284,17 +284,3 @@ def _check_distinct(target: Path, file: ModelFile, feeds: Sequence[Feed]) -> Non
                 exit_code=2,
                 path=str(target),
             )
-
-
-def _function(
-    model: Model,
-    begin: Sequence[LayerOutput],
-    feeds: Sequence[Feed],
-    wanted: Sequence[LayerOutput],
-    selected: engines.Selected,
-) -> Function:
-    from layerprobe.backend.compiled import make_function
-
-    by_name = {symbol.address: symbol for symbol in model.inputs}
-    sources = [model.symbol(row) for row in begin] or [by_name[f.spec.name] for f in feeds]
-    return make_function(sources, [model.symbol(row) for row in wanted], selected.engine)

@@ -148,6 +148,9 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
             "batch_size": plan.batch_size,
             "dtype": plan.options.dtype,
             "from": list(plan.options.start),
+            "phase": "train" if plan.options.training else "test",
+            "seed": plan.options.seed,
+            "mc_samples": plan.options.mc_samples,
         },
         "notes": list(plan.notes),
         "datasets": [

@@ -127,7 +127,8 @@ def test_the_manifest_says_where_the_numbers_come_from(samples, tmp_path):
         }
     ]
     assert manifest["rows"] == [100, 160]
-    assert manifest["options"] == {"batch_size": 25, "dtype": "float16", "from": []}
+    phase = {"phase": "test", "seed": 0, "mc_samples": 0}
+    assert manifest["options"] == {"batch_size": 25, "dtype": "float16", "from": [], **phase}
     assert (manifest["engine"], manifest["device"], manifest["notes"]) == ("tensorflow", "cpu", [])
     assert manifest["versions"]["python"] == platform.python_version()
     for package in ("keras", "tensorflow", "numpy", "h5py"):

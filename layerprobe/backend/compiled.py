@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,14 +87,19 @@ class Function:
         ]
         return owned[0] if self._packing is None else compat.packed(self._packing, owned)
 
-    def seed(self, seed: int) -> None:
+    @property
+    def draws(self) -> bool:
+        """Whether any layer draws random numbers in the training phase."""
+        return bool(self._program.seeds)
+
+    def seed(self, seed: int | Sequence[int]) -> None:
         """Start the random numbers of this function (dropout, noise) anew.
 
         Without it they start where the layers' own generators stand at the first call; those are
         not moved. A function with updates uses and moves the layers' own.
 
         Args:
-            seed: Any whole number from 0; the same one gives the same numbers.
+            seed: Any whole number from 0, or several; the same give the same numbers.
         """
         states = np.random.SeedSequence(seed).generate_state(2 * len(self._program.seeds))
         self._seeds = [

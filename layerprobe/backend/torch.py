@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,11 +46,11 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
         mapping = [*drawn, *(tape.variables if tape else ())]
         with torch.set_grad_enabled(tape is not None):
             tensors = [_tensor(value) for value in values]
-            with Scope(mapping, losses=plan.regularized) as scope:
+            with Scope(mapping, losses=plan.regularized) as scope, _own_generator(states):
                 scope.forget_losses()
                 results = plan.run(tensors, training=training, tape=tape)
                 kept = [(v, v.value.clone()) for v in program.kept if id(v) in scope.written]
-                advanced = [_array(seed.value) for seed in seeds]
+                advanced = [_advanced(seed, scope) for seed in seeds]
         # A variable is overwritten in place; what shares its memory must be copied before.
         outputs = [_array(out, copy=shared(out)) for out in results[: program.count]]
         with torch.no_grad():
@@ -57,6 +58,27 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
         return outputs, advanced
 
     return call
+
+
+@contextlib.contextmanager
+def _own_generator(states: Sequence[Any]) -> Iterator[None]:
+    """Let torch's global generator depend on the given states, and put it back afterwards.
+
+    Keras draws from it, and not from a layer's own state, where a layer was made without a seed.
+    """
+    if not states:
+        yield
+        return
+    numbers = np.concatenate([np.ravel(state) for state in states]).astype(np.uint64)
+    with torch.random.fork_rng():
+        torch.manual_seed(int(np.random.SeedSequence(numbers.tolist()).generate_state(1)[0]))
+        yield
+
+
+def _advanced(seed: Any, scope: Scope) -> np.ndarray[Any, Any]:
+    """Return the next state of a generator, also if torch's global one was used in its place."""
+    state = _array(seed.value)
+    return state if id(seed) in scope.written else state + np.array([0, 1], state.dtype)
 
 
 def _assign(program: Program, results: list[Any], kept: list[tuple[Any, Any]]) -> None:

@@ -1,0 +1,110 @@
+"""What a batch goes through: the compiled function, in the phase and as often as was asked.
+
+In the training phase random numbers depend on the seed and the batch's first row alone, not on what
+was computed before; and a batch is never filled up, since its rows may influence each other there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerprobe.backend import engine as engines
+from layerprobe.feed import Feed
+from layerprobe.layers import LayerOutput, Shape
+from layerprobe.options import Options
+
+if TYPE_CHECKING:
+    from layerprobe.backend.compiled import Function
+    from layerprobe.backend.model import Model
+
+Array = np.ndarray[Any, Any]
+
+
+class Pass:
+    """A compiled function with its phase, seed and number of samples.
+
+    Attributes:
+        fills: Whether a batch may be filled up with copies of a row.
+        inputs: The shape of each input.
+        outputs: The address and the shape of each output.
+    """
+
+    def __init__(self, function: Function, options: Options) -> None:
+        self._function = function
+        self._training = options.training
+        self._seed = options.seed
+        self._samples = options.mc_samples
+        self.fills = not options.training
+        self.inputs: list[Shape] = [symbol.shape for symbol in function.plan.inputs]
+        given = [(symbol.address, symbol.shape) for symbol in function.plan.outputs]
+        kinds = ("mean", "variance") if self._samples else ()
+        self.outputs: list[tuple[str, Shape]] = (
+            [(f"{address}:{kind}", shape) for address, shape in given for kind in kinds]
+            if kinds
+            else given
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the training phase."""
+        if not self._training:
+            return []
+        notes = ["training phase: where a layer normalises by its batch, rows influence each other"]
+        if not self._function.draws:
+            notes.append("no layer draws random numbers: every pass gives the same")
+        return notes
+
+    def __call__(self, batch: Sequence[Array], row: int) -> list[Array]:
+        """Compute a batch.
+
+        Args:
+            batch: The rows of each input.
+            row: The number of the first one, for the random numbers.
+
+        Returns:
+            An array for each of `outputs`; mean and variance are over the samples, the variance
+            with their number as its divisor.
+        """
+        if not self._samples:
+            return self._once(batch, row, 0)
+        first = [result.astype(np.float64) for result in self._once(batch, row, 0)]
+        means, squares = first, [np.zeros_like(mean) for mean in first]
+        for number in range(1, self._samples):
+            for at, result in enumerate(self._once(batch, row, number)):
+                # Welford's sums: exact where the spread is small beside the mean.
+                off = result - means[at]
+                means[at] = means[at] + off / (number + 1)
+                squares[at] += off * (result - means[at])
+        both = zip(means, squares, strict=True)
+        return [
+            value.astype(np.float32)
+            for mean, square in both
+            for value in (mean, square / self._samples)
+        ]
+
+    def _once(self, batch: Sequence[Array], row: int, sample: int) -> list[Array]:
+        if self._training:
+            self._function.seed((self._seed, row, sample))
+        results: list[Array] = self._function(batch)
+        return results
+
+
+def make_pass(
+    model: Model,
+    begin: Sequence[LayerOutput],
+    feeds: Sequence[Feed],
+    wanted: Sequence[LayerOutput],
+    selected: engines.Selected,
+    options: Options,
+) -> Pass:
+    """Return the pass from some inputs, or from tensors to begin at, to the outputs wanted."""
+    from layerprobe.backend.compiled import make_function
+
+    by_name = {symbol.address: symbol for symbol in model.inputs}
+    sources = [model.symbol(row) for row in begin] or [by_name[f.spec.name] for f in feeds]
+    outputs = [model.symbol(row) for row in wanted]
+    function = make_function(sources, outputs, selected.engine, training=options.training)
+    return Pass(function, options)
