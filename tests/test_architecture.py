@@ -69,6 +69,7 @@ THIRD_PARTY = {
         "backend/compat.py",
         "backend/compat_state.py",
         "backend/loading.py",
+        "backend/phase.py",
         "backend/suite.py",
         "backend/torch.py",
     },

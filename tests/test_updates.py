@@ -112,6 +112,26 @@ def test_the_phase_is_chosen_at_each_call() -> None:
     np.testing.assert_array_equal(noisy([given, 1]), third)
 
 
+def test_the_phase_can_be_set_and_computed_with() -> None:
+    """set_learning_phase holds for functions built later; in_train_phase chooses by the phase."""
+    x = keras.Input((500,))
+    drop = keras.layers.Dropout(0.5)(x)
+    ones = np.ones((1, 500), "float32")
+    with K.learning_phase_scope(1):
+        noisy = K.function([x], drop)
+    assert (noisy([ones]) == 0).any()
+    assert (K.function([x], drop)([ones]) == 1).all()
+    chosen = K.function([x, K.learning_phase()], K.in_train_phase(x * 2, lambda: x * 3))
+    other = K.function([x, K.learning_phase()], K.in_test_phase(x * 2, x * 3))
+    assert [float(chosen([ones, phase])[0, 0]) for phase in (0, 1)] == [3, 2]
+    assert [float(other([ones, phase])[0, 0]) for phase in (0, 1)] == [2, 3]
+    K.set_learning_phase(1)
+    K.clear_session()
+    assert (K.function([x], drop)([ones]) == 1).all()
+    with pytest.raises(BackendError, match="0 or 1"):
+        K.set_learning_phase(2)
+
+
 def test_states_move_where_asked() -> None:
     """BatchNormalization keeps its statistics through state_updates alone."""
     x = keras.Input((3,))

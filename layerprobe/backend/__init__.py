@@ -32,15 +32,19 @@ _LAZY = {
     for module, names in {
         "calls": "Symbol",
         "compiled": "Function",
-        "expressions": "gradients lazy learning_phase model_losses placeholder symbolic",
+        "expressions": "gradients lazy model_losses placeholder symbolic",
         "model": "Model",
+        "phase": "clear_session in_test_phase in_train_phase learning_phase learning_phase_scope "
+        "set_learning_phase",
         "updates": "get_updates moving_average_update state_updates update update_add update_sub",
     }.items()
     for name in names.split()
 }
 
 
-def function(inputs: Any, outputs: Any, updates: Any = None, *, training: bool = False) -> Function:
+def function(
+    inputs: Any, outputs: Any, updates: Any = None, *, training: bool | None = None
+) -> Function:
     """Return a compiled callable from inputs to outputs.
 
     Only the part of the graph between them runs, every call once, whatever the number of outputs.
@@ -54,7 +58,8 @@ def function(inputs: Any, outputs: Any, updates: Any = None, *, training: bool =
             that `layerprobe.load` returned.
         updates: What each call changes: pairs `(variable, value)`, and what `update`,
             `get_updates`, `state_updates` and the like return, in one list.
-        training: The phase, as in `model(x, training=…)`, if `learning_phase()` is no input.
+        training: The phase, as in `model(x, training=…)`, if `learning_phase()` is no input; by
+            default that of `set_learning_phase`, or else the test phase.
 
     Returns:
         A `Function`; called with a list of arrays it returns a list of NumPy arrays.
@@ -75,8 +80,10 @@ def function(inputs: Any, outputs: Any, updates: Any = None, *, training: bool =
     selected = select()
     # Imports Keras, so not before the engine is chosen.
     from layerprobe.backend.compiled import make_function
+    from layerprobe.backend.phase import default_phase
 
-    return make_function(inputs, outputs, selected.engine, updates or (), training=training)
+    phase = default_phase() if training is None else training
+    return make_function(inputs, outputs, selected.engine, updates or (), training=phase)
 
 
 def __getattr__(name: str) -> Any:

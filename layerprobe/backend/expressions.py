@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from layerprobe.backend import compat, compat_state
-from layerprobe.backend.specials import Apply, Gradients, Losses, Phase, Read, scalar_loss
+from layerprobe.backend.specials import Apply, Gradients, Losses, Read, scalar_loss
 from layerprobe.errors import BackendError
 
 
@@ -95,21 +95,6 @@ def model_losses(model: Any) -> Any:
         model: A model or a layer.
     """
     return Losses(layers_of(model)[0]).tensors([], [compat.KerasTensor((), "float32")])[0]
-
-
-def learning_phase() -> Any:
-    """Return the learning phase, to be put among the inputs of a function: 1 in training, else 0.
-
-    Example:
-        >>> import keras, numpy as np
-        >>> from layerprobe import backend as K
-        >>> x = keras.Input((1000,))
-        >>> noisy = K.function([x, K.learning_phase()], [keras.layers.Dropout(0.5)(x)])
-        >>> ones = np.ones((1, 1000), "float32")
-        >>> bool((noisy([ones, 0])[0] == 1).all()), bool((noisy([ones, 1])[0] == 1).all())
-        (True, False)
-    """
-    return Phase().tensors([], [compat.KerasTensor((), "int32")])[0]
 
 
 def placeholder(
