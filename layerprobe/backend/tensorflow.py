@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, Self
 
-import numpy as np
 import tensorflow as tf
 
 from layerprobe.backend.compat_state import Scope
@@ -40,12 +39,13 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
     XLA stays off: on CPU it gains nothing on convolutional nets and loses a lot on some.
     """
     plan = program.plan
-    specs = [tf.TensorSpec(symbol.shape, symbol.dtype) for symbol in plan.inputs]
     seeds = program.seeds if training else ()
-    drawn = [tf.TensorSpec(seed.shape, seed.dtype) for seed in seeds]
+    # Flat, since TensorFlow takes nested arguments apart anew at every call.
+    specs = [tf.TensorSpec(item.shape, item.dtype) for item in (*seeds, *plan.inputs)]
 
-    @tf.function(input_signature=[drawn, specs], autograph=False, jit_compile=False)  # type: ignore[untyped-decorator]
-    def forward(states: Any, tensors: Any) -> tuple[list[Any], list[Any]]:
+    @tf.function(input_signature=specs, autograph=False, jit_compile=False)  # type: ignore[untyped-decorator]
+    def forward(*fed: Any) -> list[Any]:
+        states, tensors = fed[: len(seeds)], fed[len(seeds) :]
         mapping = zip(seeds, states, strict=True)
         with Scope(mapping, losses=plan.regularized) as scope, _Tape(plan) as tape:
             scope.forget_losses()
@@ -61,14 +61,14 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
                 step.optimizer.apply(moved, step.variables)
             for variable, value in new:
                 variable.assign(value)
-        return outputs, advanced
+        return outputs + advanced
 
     traced = forward.get_concrete_function()
 
     def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        fed = [tf.constant(value) for value in (*states, *values)]
-        outputs, advanced = traced(*fed)
-        return [np.asarray(out) for out in outputs], [np.asarray(seed) for seed in advanced]
+        results = traced(*[tf.constant(value) for value in (*states, *values)])
+        arrays = [result.numpy() for result in results]
+        return arrays[: program.count], arrays[program.count :]
 
     return call
 

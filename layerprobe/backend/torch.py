@@ -16,6 +16,7 @@ from layerprobe.backend.engine import Compiled, pick_gpu
 from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program
 from layerprobe.backend.slopes import check_found
+from layerprobe.backend.torch_graph import Recorder, records
 
 RECOMPILES = False
 RUNS_CHANNELS_FIRST = True
@@ -35,12 +36,18 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
     seeds = program.seeds if training else ()
     variables = [v for operation in plan.operations for v in compat_state.variables_of(operation)]
 
+    recorder = Recorder(program, variables) if records(program, training=training) else None
+
     def shared(out: Any) -> bool:
         """Tell whether an output is, or is a view of, what a variable holds."""
         place = out.untyped_storage().data_ptr()
         return any(v.value.untyped_storage().data_ptr() == place for v in variables)
 
     def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        if recorder is not None:
+            with torch.no_grad():
+                results = recorder.run([_tensor(value) for value in values])
+            return [_array(out, copy=shared(out)) for out in results], []
         tape = _Tape(plan) if plan.gradients else None
         drawn = [(seed, _tensor(state)) for seed, state in zip(seeds, states, strict=True)]
         mapping = [*drawn, *(tape.variables if tape else ())]
