@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from layerprobe.backend import keras2
 from layerprobe.backend.engine import ENGINES, Selected, engine_name, select
 
 if TYPE_CHECKING:
@@ -90,4 +91,13 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         select()
         return getattr(importlib.import_module(f"layerprobe.backend.{_LAZY[name]}"), name)
+    if name in keras2.HOME:
+        select()
+        return keras2.look_up(name)
+    if name in keras2.ADVICE:
+        raise AttributeError(f"K.{name} of Keras 2 has no meaning here. {keras2.ADVICE[name]}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *keras2.HOME})

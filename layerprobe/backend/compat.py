@@ -21,6 +21,7 @@ from keras.src.ops.core import StopGradient
 from keras.src.ops.node import Node
 from keras.src.ops.operation import Operation as _Operation
 from keras.src.saving import saving_lib
+from keras.src.utils.naming import reset_uids as _reset_uids
 
 from layerprobe.errors import BackendError
 
@@ -261,3 +262,16 @@ def is_keras_own(operation: Any) -> bool:
 def stops_gradient(operation: Any) -> bool:
     """Tell whether an operation is there to stop gradients."""
     return isinstance(operation, StopGradient)
+
+
+def is_source(tensor: Any) -> bool:
+    """Tell whether nothing computes a symbolic tensor: it is a model's input, or of no graph."""
+    record = getattr(tensor, "_keras_history", None)
+    if record is None or record.operation is None:
+        return True
+    return isinstance(record.operation, keras.layers.InputLayer)
+
+
+def reset_uids() -> None:
+    """Begin anew with the numbers in the names that Keras makes up."""
+    _reset_uids()

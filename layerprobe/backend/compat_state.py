@@ -82,9 +82,10 @@ def states_of(layer: Any) -> list[Any]:
 
 
 def seeds_of(operation: Any) -> list[Any]:
-    """Return the states of the random generators of a layer and of the layers inside it."""
+    """Return the states of the random generators of an operation, and of layers inside it."""
     if not isinstance(operation, keras.Layer):
-        return []
+        held = vars(operation).values()
+        return [item.state for item in held if isinstance(item, keras.random.SeedGenerator)]
     return [
         generator.state
         for layer in operation._flatten_layers()

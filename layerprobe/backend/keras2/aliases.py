@@ -1,0 +1,71 @@
+"""The functions of Keras 2's backend that `keras.ops` has under the same name and with its meaning.
+
+Two differences are on purpose: mean, std and var of whole numbers are floats (Keras 2 on TensorFlow
+cut them to whole numbers), and sums of small integer types are wide enough not to overflow.
+"""
+
+from __future__ import annotations
+
+from keras.ops import (
+    abs,
+    all,
+    any,
+    cast,
+    categorical_crossentropy,
+    cos,
+    dtype,
+    elu,
+    exp,
+    log,
+    logsumexp,
+    max,
+    mean,
+    min,
+    prod,
+    round,
+    sigmoid,
+    sign,
+    sin,
+    softmax,
+    softplus,
+    softsign,
+    square,
+    squeeze,
+    stack,
+    std,
+    sum,
+    tanh,
+    var,
+)
+
+__all__ = [
+    "abs",
+    "all",
+    "any",
+    "cast",
+    "categorical_crossentropy",
+    "cos",
+    "dtype",
+    "elu",
+    "exp",
+    "log",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "round",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softmax",
+    "softplus",
+    "softsign",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "sum",
+    "tanh",
+    "var",
+]
