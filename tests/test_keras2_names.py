@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -72,6 +73,14 @@ def test_files_hold_what_the_table_says():
     for file in set(keras2.HOME.values()):
         module = __import__(f"layerprobe.backend.keras2.{file}", fromlist=["__all__"])
         assert sorted(module.__all__) == sorted(n for n, f in keras2.HOME.items() if f == file)
+
+
+def test_the_documentation_names_them_all():
+    """The table in docs/backend.md has each name in one row, and no other."""
+    page = (ROOT / "docs" / "backend.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`.+?) \| ", page, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(INVENTORY)
 
 
 def test_looking_at_the_names_loads_no_framework():

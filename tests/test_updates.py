@@ -132,6 +132,20 @@ def test_the_phase_can_be_set_and_computed_with() -> None:
         K.set_learning_phase(2)
 
 
+def test_random_operations_draw_anew_at_each_call() -> None:
+    """Noise that no layer makes differs from call to call too, and follows the seed."""
+    x = K.placeholder((None, 200))
+    noisy = K.function([x], K.dropout(x, 0.5))
+    ones = np.ones((1, 200), "float32")
+    first, second = noisy([ones]), noisy([ones])
+    assert (first == 0).any()
+    assert (first != second).any()
+    noisy.seed(1)
+    third = noisy([ones])
+    noisy.seed(1)
+    np.testing.assert_array_equal(noisy([ones]), third)
+
+
 def test_states_move_where_asked() -> None:
     """BatchNormalization keeps its statistics through state_updates alone."""
     x = keras.Input((3,))

@@ -100,4 +100,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *keras2.HOME})
+    return sorted({*__all__, *_LAZY, *keras2.HOME})

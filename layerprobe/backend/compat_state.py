@@ -84,7 +84,7 @@ def states_of(layer: Any) -> list[Any]:
 def seeds_of(operation: Any) -> list[Any]:
     """Return the states of the random generators of an operation, and of layers inside it."""
     if not isinstance(operation, keras.Layer):
-        held = vars(operation).values()
+        held = tree.flatten(vars(operation))
         return [item.state for item in held if isinstance(item, keras.random.SeedGenerator)]
     return [
         generator.state

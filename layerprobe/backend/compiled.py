@@ -71,14 +71,15 @@ class Function:
             )
         arrays = [_fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
         compiled = self._variant(training)
-        seeds = self._states() if training else []
+        draws = bool(self._program.seeds_in(training))
+        seeds = self._states() if draws else []
         try:
             results, advanced = compiled(arrays, seeds)
         except LayerprobeError:
             raise
         except Exception as error:  # whatever the engine raises
             raise _engine_error("computing", self.plan, error) from error
-        if training:
+        if draws:
             self._seeds = list(advanced)
         # An output may be a view of an input that passed through; the caller owns both.
         owned = [

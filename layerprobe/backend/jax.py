@@ -41,7 +41,7 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
     more than they list.
     """
     _refuse_float64(program.plan)
-    seeds = program.seeds if training else ()
+    seeds = program.seeds_in(training)
     state: _State | None = None
     jitted: Any = None
 

@@ -51,6 +51,14 @@ class Program:
     kept: tuple[Any, ...] = ()
     seeds: tuple[Any, ...] = ()
 
+    def seeds_in(self, training: bool) -> tuple[Any, ...]:
+        """Return the generators that a phase uses: layers draw in training, operations always."""
+        always = any(
+            compat_state.seeds_of(operation) and not compat_state.is_layer(operation)
+            for operation in self.plan.operations
+        )
+        return self.seeds if training or always else ()
+
     @property
     def updates(self) -> bool:
         """Whether a call may change any state."""

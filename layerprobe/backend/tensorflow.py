@@ -39,7 +39,7 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
     XLA stays off: on CPU it gains nothing on convolutional nets and loses a lot on some.
     """
     plan = program.plan
-    seeds = program.seeds if training else ()
+    seeds = program.seeds_in(training)
     # Flat, since TensorFlow takes nested arguments apart anew at every call.
     specs = [tf.TensorSpec(item.shape, item.dtype) for item in (*seeds, *plan.inputs)]
 

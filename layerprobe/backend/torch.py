@@ -33,7 +33,7 @@ def prepare(device: str) -> str:
 def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - the engines' common word
     """Return a callable that runs the program eagerly; see `Engine.compile`."""
     plan = program.plan
-    seeds = program.seeds if training else ()
+    seeds = program.seeds_in(training)
     variables = [v for operation in plan.operations for v in compat_state.variables_of(operation)]
 
     recorder = Recorder(program, variables) if records(program, training=training) else None

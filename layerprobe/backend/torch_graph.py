@@ -30,7 +30,8 @@ _Shapes = tuple[tuple[Any, Any], ...]
 def records(program: Program, *, training: bool) -> bool:
     """Tell whether a program may be recorded: nothing random or written, only Keras' own layers."""
     plan = program.plan
-    pure = not (program.updates or plan.gradients or plan.regularized or training)
+    moving = program.updates or program.seeds_in(training)
+    pure = not (moving or plan.gradients or plan.regularized or training)
     return pure and not any(opaque(operation) for operation in plan.operations)
 
 

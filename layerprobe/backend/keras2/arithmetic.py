@@ -2,8 +2,8 @@
 
 Example:
     >>> from layerprobe import backend as K
-    >>> K.eval(K.hard_sigmoid(K.constant([-2.0, 0.0]))).round(3).tolist()  # 0.2 x + 0.5
-    [0.1, 0.5]
+    >>> K.eval(K.hard_sigmoid(K.constant([-2.0, 0.0]))).round(3)  # 0.2 x + 0.5
+    array([0.1, 0.5], dtype=float32)
     >>> K.eval(K.relu(K.constant([-1.0, 2.0, 9.0]), alpha=0.5, max_value=6.0)).tolist()
     [-0.5, 2.0, 6.0]
     >>> K.int_shape(K.batch_dot(K.zeros((5, 3)), K.zeros((5, 3, 4)), axes=1))

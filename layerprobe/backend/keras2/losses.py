@@ -5,8 +5,8 @@ Probabilities are kept away from 0 and 1 by `K.epsilon()`, as tf.keras 2.15 did.
 Example:
     >>> from layerprobe import backend as K
     >>> loss = K.sparse_categorical_crossentropy(K.constant([1]), K.constant([[0.2, 0.8]]))
-    >>> K.eval(loss).round(4).tolist()  # -log 0.8
-    [0.2231]
+    >>> K.eval(loss).round(4)  # -log 0.8
+    array([0.2231], dtype=float32)
     >>> steps = K.constant([[[0.1, 0.8, 0.1], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1]]])  # blank: the last
     >>> labels, negative_log = K.ctc_decode(steps, K.constant([3]))
     >>> K.eval(labels[0]).tolist()

@@ -24,8 +24,8 @@ def print_tensor(x: Any, message: str = "", summarize: int = 3) -> Any:
 
     Example:
         >>> from layerprobe import backend as K
-        >>> doubled = K.print_tensor(K.constant([1.0, 2.0]) * 2.0, "doubled:")
-        doubled: [2 4]
+        >>> K.int_shape(K.print_tensor(K.zeros((2, 3)), "zeros:", summarize=0))
+        (2, 3)
     """
     if isinstance(x, keras.KerasTensor):
         return defer(_shown, x, message, summarize, spec=_like)

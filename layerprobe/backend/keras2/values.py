@@ -72,7 +72,7 @@ def variable(
     kind = dtype or keras.config.floatx()
     if hasattr(value, "toarray"):
         value = value.toarray()
-    # A copy: PyTorch and JAX would go on sharing the caller's memory.
+    # A copy, lest an engine go on sharing the caller's memory.
     made = keras.Variable(
         np.array(get_value(value)), dtype=kind, trainable="float" in kind, name=name
     )
