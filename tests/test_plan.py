@@ -88,3 +88,11 @@ def test_what_is_missing_is_named_by_address() -> None:
     with pytest.raises(BackendError, match="fed as well: inner@1") as refused:
         make_plan([model["inner@0/d"]], [model["s"]])
     assert refused.value.fields["missing"] == ["inner@1"]
+
+
+def test_a_circle_is_refused_and_not_walked() -> None:
+    """A layer that hands its symbolic input on as its output is named; nothing runs forever."""
+    x = keras.Input((8, 8, 3))
+    y = keras.layers.Equalization(name="equal")(keras.layers.Identity()(x))
+    with pytest.raises(BackendError, match="'equal' takes its own output"):
+        make_plan(wrapped_inputs(x), wrapped_inputs(y))

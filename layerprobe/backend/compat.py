@@ -39,7 +39,7 @@ def history(tensor: Any) -> tuple[Any, Any, int]:
     """Return the operation, the node and the output number that made a symbolic tensor.
 
     Raises:
-        BackendError: The tensor belongs to no graph.
+        BackendError: The tensor belongs to no graph, or to a circle.
     """
     record = getattr(tensor, "_keras_history", None)
     if record is None or record.operation is None:
@@ -48,7 +48,14 @@ def history(tensor: Any) -> tuple[Any, Any, int]:
             expected="a tensor that a layer returned, or an input of a model",
         )
     operation, node_index, tensor_index = record
-    return operation, operation._inbound_nodes[node_index], tensor_index
+    node = operation._inbound_nodes[node_index]
+    if any(taken is tensor for taken in node.input_tensors):
+        # Keras' Equalization returns the symbolic tensor it got; a walk would never end.
+        raise BackendError(
+            f"{operation.name!r} takes its own output: Keras recorded a circle in the graph.",
+            fix=f"Keras cannot run {type(operation).__name__} inside a model either; leave it out.",
+        )
+    return operation, node, tensor_index
 
 
 def inlined(operation: Any) -> Any:
