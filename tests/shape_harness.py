@@ -114,8 +114,8 @@ def mapped(value: Any, make: Any) -> Any:
     return [mapped(item, make) for item in value] if isinstance(value, list) else value
 
 
-def called(layer: Any, case: Case, make: Any) -> list[Tensor]:
-    """Call a layer and return the shapes and dtypes of what comes out, flattened."""
+def outputs_of(layer: Any, case: Case, make: Any) -> list[Any]:
+    """Call a layer as a case says and return what comes out, flattened."""
     import keras
 
     tensors = [make(array) for array in case.inputs]
@@ -125,9 +125,15 @@ def called(layer: Any, case: Case, make: Any) -> list[Tensor]:
         arguments = [tensors[0], tensors[1:]]
     else:
         arguments = tensors if len(tensors) == 1 else [tensors]
-    outputs = layer(*arguments, **mapped(case.kwargs, make))
+    return list(keras.tree.flatten(layer(*arguments, **mapped(case.kwargs, make))))
+
+
+def called(layer: Any, case: Case, make: Any) -> list[Tensor]:
+    """Call a layer and return the shapes and dtypes of what comes out, flattened."""
+    import keras
+
     dtype = keras.backend.standardize_dtype
-    return [Tensor(tuple(x.shape), dtype(x.dtype)) for x in keras.tree.flatten(outputs)]
+    return [Tensor(tuple(x.shape), dtype(x.dtype)) for x in outputs_of(layer, case, make)]
 
 
 def symbolic(array: Array) -> Any:
