@@ -31,6 +31,7 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.listing
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.function
 
 $(VENV)/core.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

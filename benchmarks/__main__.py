@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from benchmarks import extract, listing, memory
+from benchmarks.function import __main__ as function
 
 if __name__ == "__main__":
-    for benchmark in (listing, extract, memory):
+    for benchmark in (listing, extract, memory, function):
         print(f"\n## {benchmark.__name__}\n", flush=True)
         benchmark.main()
