@@ -27,7 +27,8 @@ from layerprobe.layers import LayerOutput, LayerTable, TensorSpec
 
 if TYPE_CHECKING:
     from layerprobe import backend
-    from layerprobe.api import extract, list_layers, load
+    from layerprobe.api import extract, list_backends, list_layers, load
+    from layerprobe.backend.survey import EngineReport
     from layerprobe.dump import Dump, open_dump
     from layerprobe.modelfile import ModelFile
     from layerprobe.report import Report
@@ -37,6 +38,7 @@ __all__ = [
     "BackendError",
     "DataError",
     "Dump",
+    "EngineReport",
     "LayerNotFound",
     "LayerOutput",
     "LayerTable",
@@ -49,6 +51,7 @@ __all__ = [
     "TrustError",
     "backend",
     "extract",
+    "list_backends",
     "list_layers",
     "load",
     "open_dump",
@@ -56,9 +59,11 @@ __all__ = [
 
 _LAZY = {
     "Dump": "layerprobe.dump",
+    "EngineReport": "layerprobe.backend.survey",
     "ModelFile": "layerprobe.modelfile",
     "Report": "layerprobe.report",
     "extract": "layerprobe.api",
+    "list_backends": "layerprobe.api",
     "list_layers": "layerprobe.api",
     "load": "layerprobe.api",
     "open_dump": "layerprobe.dump",

@@ -1,4 +1,4 @@
-"""The Python door: `list_layers`, `load`, `extract`. The command line calls nothing else.
+"""The Python door: `list_layers`, `load`, `extract`, `list_backends`.
 
 What `list_layers` does not need is imported by the functions that do: listing is to be instant.
 """
@@ -13,6 +13,7 @@ from layerprobe.modelfile import ModelFile, open_model
 
 if TYPE_CHECKING:
     from layerprobe.backend.model import Model
+    from layerprobe.backend.survey import EngineReport
     from layerprobe.feed import Given
     from layerprobe.pipeline import Progress
     from layerprobe.report import Report
@@ -40,13 +41,32 @@ def list_layers(path: str | Path) -> ModelFile:
     return open_model(path)
 
 
+def list_backends(timeout: float = 60.0) -> list[EngineReport]:
+    """Try all engines, each in a process of its own, and say what each can do.
+
+    Args:
+        timeout: Seconds after which an engine that has not started counts as unavailable.
+
+    Returns:
+        A report for each engine: name, version, devices, capabilities, or why it is unavailable.
+
+    Example:
+        >>> engines = {engine.name: engine for engine in list_backends()}
+        >>> "cpu" in engines["tensorflow"].devices
+        True
+    """
+    from layerprobe.backend.survey import survey
+
+    return survey(timeout)
+
+
 def load(path: str | Path, *, backend: str | None = None, device: str | None = None) -> Model:
     """Build a saved model on an engine.
 
     Args:
         path: A model file.
-        backend: "tensorflow", "jax" or "torch"; by default `LAYERPROBE_BACKEND`, then
-            `KERAS_BACKEND`, then TensorFlow. One process can use one engine.
+        backend: "tensorflow", "jax", "torch", or another engine that is installed; by default
+            `LAYERPROBE_BACKEND`, then `KERAS_BACKEND`, then TensorFlow. One process can use one.
         device: "auto" (a GPU if the engine sees one), "cpu", "gpu" or "gpu:N".
 
     Returns:
@@ -99,11 +119,12 @@ def extract(
         dry_run: Check everything and compute one batch, but write nothing.
         **options: The fields of `layerprobe.options.Options`: batch_size (rows a pass, 32), rows
             (the first, and the one after the last; None for an end), dtype ("float16" or "float32",
-            for floating-point activations), device, backend (see `load`), phase ("test", or
-            "train": dropout drops, batches normalise themselves), seed (of the training phase's
-            random numbers, 0), mc_samples (so many passes in the training phase; mean and variance
-            are stored, as ADDRESS:mean and ADDRESS:variance), overwrite (replace an existing dump),
-            quiet (keep what frameworks print at their start off stderr).
+            for floating-point activations), device, backend (see `load`), threads (see
+            `layerprobe.backend.select`), phase ("test", or "train": dropout drops, batches
+            normalise themselves), seed (of the training phase's random numbers, 0), mc_samples (so
+            many passes in the training phase; mean and variance are stored, as ADDRESS:mean and
+            ADDRESS:variance), overwrite (replace an existing dump), quiet (keep what frameworks
+            print at their start off stderr).
 
     Returns:
         What was written.

@@ -20,10 +20,10 @@ import click
 
 import layerprobe
 from layerprobe import interrupts
-from layerprobe.backend.engine import ENGINES
+from layerprobe.backend.registry import ENGINES
 from layerprobe.errors import LayerprobeError
 from layerprobe.interrupts import EndOnInterrupt
-from layerprobe.screen import print_table, printable, progress_bar
+from layerprobe.screen import print_engines, print_table, printable, progress_bar, waiting
 
 _INPUT_OUTPUT, _BROKEN_PIPE = 74, 141
 
@@ -32,6 +32,11 @@ _EXAMPLES = """\b
 Examples:
   layerprobe list-layers model.keras
   layerprobe extract model.keras --layer 3 --input images.npy -o features.h5
+"""
+_BACKENDS_EXAMPLES = """\b
+Examples:
+  layerprobe backends
+  layerprobe backends --json | jq '.engines[] | select(.available).name'
 """
 _LIST_EXAMPLES = """\b
 Examples:
@@ -109,6 +114,28 @@ def main(*, debug: bool) -> None:
     """Turn saved neural-network models into activations on disk."""
 
 
+@main.command(epilog=_BACKENDS_EXAMPLES)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def backends(*, as_json: bool) -> None:
+    """List the engines, their devices, and what each can do.
+
+    Each installed engine is tried in a process of its own, all at the same time; one that does not
+    start within a minute counts as unavailable. For an unavailable one the reason is given.
+    """
+    with waiting("trying the engines"):
+        engines = layerprobe.list_backends()
+    default: str | None = None
+    try:
+        default = layerprobe.backend.engine_name()
+    except LayerprobeError as error:
+        click.echo(printable(f"warning: {error}"), err=True)
+    if as_json:
+        found = {"default": default, "engines": [engine.to_json() for engine in engines]}
+        click.echo(json.dumps(found, indent=1))
+    else:
+        print_engines(engines, default)
+
+
 @main.command("list-layers", epilog=_LIST_EXAMPLES)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -155,7 +182,14 @@ def list_layers(model: Path, *, as_json: bool) -> None:
               help="Store floating-point activations as this.  [default: as computed]")  # fmt: skip
 @click.option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.  [default: auto]")
 @click.option("--backend", metavar="|".join(ENGINES),
-              help="The engine.  [default: $LAYERPROBE_BACKEND or tensorflow]")  # fmt: skip
+              help="The engine; `layerprobe backends` lists all.  "
+              "[default: $LAYERPROBE_BACKEND or tensorflow]")  # fmt: skip
+@click.option(
+    "--threads", metavar="N", type=int,
+    help="CPU threads of the engine: on TensorFlow the size of each of its two pools; on JAX the "
+    "CPUs the process is kept to.  [default: the engine's own; on PyTorch $OMP_NUM_THREADS, or "
+    "else at most the physical cores]",
+)  # fmt: skip
 @click.option("--phase", metavar="test|train",
               help="How layers behave: in the training phase dropout drops, and batches normalise "
               "themselves.  [default: test]")  # fmt: skip

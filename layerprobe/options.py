@@ -19,6 +19,7 @@ class Options:
     dtype: str | None = None
     device: str | None = None
     backend: str | None = None
+    threads: int | None = None
     start: tuple[str, ...] = ()
     phase: str | None = None
     seed: int = 0

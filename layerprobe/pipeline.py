@@ -133,7 +133,7 @@ def plan(
         _check_distinct(target, file, feeds)
         check_target(target, overwrite=options.overwrite)
         rows = row_range(options.rows, feeds[0].rows)
-        selected = engines.select(options.backend, device=options.device, quiet=options.quiet)
+        selected = _engine(options)
         built = build(file, selected)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
         batch_size = rows_a_pass(compute, options.batch_size, rows[1] - rows[0])
@@ -162,8 +162,7 @@ def _selected(
     model: str | Path, layers: Sequence[str], options: Options
 ) -> tuple[ModelFile, list[LayerOutput], list[LayerOutput]]:
     """Check the engine and open the model; return it, the outputs wanted, and those to start at."""
-    engines.check_installed(engines.engine_name(options.backend))
-    engines.check_device(options.device or "auto")
+    engines.check_choice(options.backend, options.device, options.threads)
     file = open_model(model)
     wanted = file.table.select(layers)
     if not wanted:
@@ -173,6 +172,12 @@ def _selected(
             fix=f"List them with: layerprobe list-layers {file.path}",
         )
     return file, wanted, [file.table.find(address) for address in options.start]
+
+
+def _engine(options: Options) -> engines.Selected:
+    return engines.select(
+        options.backend, device=options.device, threads=options.threads, quiet=options.quiet
+    )
 
 
 def run(planned: Plan, progress: Progress | None = None) -> Report:

@@ -1,10 +1,11 @@
-"""What the command line shows: a table of layers, a progress bar, text that steers no terminal."""
+"""What the command line shows: tables, a progress bar, text that steers no terminal."""
 
 from __future__ import annotations
 
 import io
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 import click
@@ -12,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from layerprobe.backend.survey import EngineReport
     from layerprobe.modelfile import ModelFile
 
 _WIDTH = 10_000  # tables are never folded: an address cut in two cannot be copied
@@ -21,6 +23,19 @@ _LOADING = "loading the engine and the model"
 def printable(text: str) -> str:
     """Return text with characters that could steer a terminal shown as escapes."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show a word on a terminal's stderr for as long as the context lasts."""
+    shown = sys.stderr.isatty()
+    if shown:
+        click.echo(text, nl=False, err=True)
+    try:
+        yield
+    finally:
+        if shown:
+            click.echo("\r" + " " * len(text) + "\r", nl=False, err=True)
 
 
 def progress_bar() -> Any:
@@ -71,16 +86,8 @@ class _Bar:
 
 def print_table(file: ModelFile) -> None:
     """Print the layer outputs of a model as a table on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for heading in ("index", "address", "class", "output shape", "dtype", "params", "bytes/row"):
-        numeric = heading in ("index", "params", "bytes/row")
-        table.add_column(heading, justify="right" if numeric else "left")
-    for row in file.table:
-        cells = (
+    rows = (
+        (
             "" if row.index is None else str(row.index),
             "  " * row.depth + row.address,
             row.class_name,
@@ -89,15 +96,54 @@ def print_table(file: ModelFile) -> None:
             "?" if row.params is None else f"{row.params:,}",
             "?" if row.bytes_per_row is None else f"{row.bytes_per_row:,}",
         )
-        table.add_row(*(Text(printable(cell).replace("\n", r"\n")) for cell in cells))
+        for row in file.table
+    )
     params = "unknown" if file.params is None else f"{file.params:,}"
     made = f"Keras {file.keras_version or '?'}" + (f" on {file.backend}" if file.backend else "")
     total = f"{len(file.table)} layer outputs, {params} params, {file.format} file by {made}"
+    headings = ("index", "address", "class", "output shape", "dtype", "params", "bytes/row")
+    _print(headings, rows, total, numeric=("index", "params", "bytes/row"))
+
+
+def print_engines(engines: Sequence[EngineReport], default: str | None) -> None:
+    """Print the engines of this machine as a table on stdout, and the default below it."""
+    rows = (
+        (
+            engine.name,
+            engine.version or "",
+            ", ".join(engine.devices),
+            engine.origin,
+            ", ".join(engine.capabilities)
+            if engine.available
+            else f"unavailable: {engine.reason} {engine.fix}",
+        )
+        for engine in engines
+    )
+    chosen = f"without --backend: {default or 'none'}"
+    _print(("engine", "version", "devices", "from", "can"), rows, chosen)
+
+
+def _print(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    below: str,
+    *,
+    numeric: Sequence[str] = (),
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in numeric else "left")
+    for row in rows:
+        table.add_row(*(Text(printable(cell).replace("\n", r"\n")) for cell in row))
     text = io.StringIO()
     # Without a height, rich takes its own width for terminals it calls dumb.
     console = Console(file=text, width=_WIDTH, height=1, force_terminal=sys.stdout.isatty())
     console.print(table, highlight=False)
-    console.print(Text(printable(total), style="dim"), highlight=False)
+    console.print(Text(printable(below), style="dim"), highlight=False)
     click.echo(text.getvalue(), nl=False)
 
 

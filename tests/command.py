@@ -34,7 +34,8 @@ class Result(NamedTuple):
 def environment(**more):
     """Return the environment for the command: this checkout, and nothing said about terminals."""
     kept = {name: value for name, value in os.environ.items() if name not in _DROPPED}
-    path = os.pathsep.join([str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])
+    others = more.pop("PYTHONPATH", kept.get("PYTHONPATH"))
+    path = os.pathsep.join([str(ROOT), *filter(None, [others])])
     return kept | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | more
 
 

@@ -48,8 +48,9 @@ ALLOWED = {
     "": {"errors", "layers", "api", "backend", "dump", "modelfile", "report"},
     "__main__": {"cli"},
 }
-# For annotations alone, never at run time: the report describes a plan, which it is made from.
-ALLOWED_FOR_TYPES = {"report": {"pipeline"}}
+# For annotations alone, never at run time: the report describes a plan, which it is made from;
+# the screen shows what others found out.
+ALLOWED_FOR_TYPES = {"report": {"pipeline"}, "screen": {"backend"}}
 
 # Third-party package -> the files that may import it. Everybody may import NumPy.
 THIRD_PARTY = {

@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from layerprobe.backend import keras2
-from layerprobe.backend.engine import ENGINES, Selected, engine_name, select
+from layerprobe.backend.engine import Selected, engine_name, select
+from layerprobe.backend.registry import ENGINES
 
 if TYPE_CHECKING:
     from layerprobe.backend.calls import Symbol

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import os
 import re
 import sys
@@ -16,6 +15,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
+from layerprobe.backend import registry
+from layerprobe.backend.registry import ENGINES, Known
+from layerprobe.backend.threads import check_threads
 from layerprobe.errors import BackendError, LayerprobeError
 
 if TYPE_CHECKING:
@@ -29,9 +31,6 @@ Compiled = Callable[
     "tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]",
 ]
 
-# Engine name -> the package it needs. The module layerprobe.backend.NAME implements it.
-ENGINES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
-
 
 class Selected(NamedTuple):
     """The engine of this process: its name, the device it uses, its module."""
@@ -42,15 +41,33 @@ class Selected(NamedTuple):
 
 
 class Engine(Protocol):
-    """What a module `layerprobe.backend.NAME` offers.
+    """What an engine's module offers: `layerprobe.backend.NAME`, or one of another package.
+
+    The module of another package may say two things more, each as a plain assignment of a word,
+    because they are read before it is imported: `KERAS_BACKEND = "jax"`, the engine of Keras it
+    needs (else the one of its own name), and `PACKAGE = "jax"`, a package it needs.
 
     Attributes:
         RECOMPILES: Whether a new batch size costs a new compilation.
         RUNS_CHANNELS_FIRST: Whether channels_first convolutions give right numbers on CPU.
+        CAPABILITIES: What it can do, out of: "updates" (assign variables), "gradients", "sparse"
+            (scipy.sparse arrays as they are), "strings" (string tensors), "dynamic_batch" (any
+            batch size at no further cost), "channels_first" (as above).
     """
 
     RECOMPILES: bool
     RUNS_CHANNELS_FIRST: bool
+    CAPABILITIES: frozenset[str]
+
+    def set_threads(self, count: int | None) -> None:
+        """Limit the CPU threads to a number; None stands for the engine's own default.
+
+        Called before `prepare`.
+
+        Raises:
+            BackendError: It can no longer be done in this process, or not on this system.
+        """
+        ...
 
     def prepare(self, device: str) -> str:
         """Restrict the engine to a device ("auto", "cpu", "gpu", "gpu:N"); return the one it uses.
@@ -76,7 +93,10 @@ class Engine(Protocol):
         ...
 
 
+# The protocol's own words: get_protocol_members came with Python 3.13.
+_MEMBERS = (*Engine.__annotations__, *(n for n in vars(Engine) if not n.startswith("_")))
 _selected: Selected | None = None
+_threads: int | None = None
 
 
 def check_device(device: str) -> None:
@@ -125,76 +145,109 @@ def engine_name(name: str | None = None) -> str:
     That is the argument, else `LAYERPROBE_BACKEND`, else `KERAS_BACKEND`, else TensorFlow.
 
     Raises:
-        BackendError: The name is not an engine's.
+        BackendError: The name is not an engine's, or that of several.
     """
-    origin = "The engine"
-    if name is None:
-        for variable in ("LAYERPROBE_BACKEND", "KERAS_BACKEND"):
-            if os.environ.get(variable):
-                name, origin = os.environ[variable], f"{variable} names the engine"
-                break
-    name = name or "tensorflow"
-    if name not in ENGINES:
-        raise BackendError(
-            f"{origin} {name!r} which is not known."
-            if origin != "The engine"
-            else f"The engine {name!r} is not known.",
-            expected=f"one of {', '.join(ENGINES)}",
-            exit_code=2,
-            backend=name,
-        )
-    return name
+    return _named(name).name
+
+
+def _named(name: str | None) -> Known:
+    if name is not None:
+        return registry.find(name)
+    for variable in ("LAYERPROBE_BACKEND", "KERAS_BACKEND"):
+        if os.environ.get(variable):
+            return registry.find(os.environ[variable], variable)
+    return registry.find("tensorflow")
 
 
 def check_installed(name: str) -> None:
     """Make sure that an engine can be imported, without importing it.
 
     Raises:
-        BackendError: Its package is not installed.
+        BackendError: It is unknown, or its package is not installed.
     """
-    if importlib.util.find_spec(ENGINES[name]) is None:
-        raise BackendError(
-            f"The engine {name!r} is not installed.",
-            fix=f"Install it with: pip install 'layerprobe[{name}]'",
-            backend=name,
-        )
+    registry.check_installed(registry.find(name))
 
 
-def select(name: str | None = None, *, device: str | None = None, quiet: bool = False) -> Selected:
+def check_choice(name: str | None, device: str | None, threads: int | None) -> None:
+    """Check as much of what `select` is to be given as needs no framework.
+
+    Raises:
+        BackendError: The engine is unknown or not installed, or a word or number is none.
+    """
+    check_installed(engine_name(name))
+    check_device(device or "auto")
+    check_threads(threads)
+
+
+def select(
+    name: str | None = None,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    quiet: bool = False,
+) -> Selected:
     """Choose the engine for this process and return it.
 
     Args:
-        name: "tensorflow", "jax" or "torch"; by default as `engine_name` says.
+        name: An engine as `layerprobe backends` lists them; by default the one chosen before, or
+            else as `engine_name` says.
         device: "auto" (a GPU if the engine sees one), "cpu", "gpu" or "gpu:N"; by default the one
             chosen before, or else "auto".
+        threads: How many CPU threads it may use: on TensorFlow the size of each of its two pools
+            (before it computes anything), on PyTorch what `torch.set_num_threads` takes; on JAX,
+            which has no such setting, the process is kept to as many CPUs. By default what the
+            engine does by itself; on PyTorch what OMP_NUM_THREADS says, or else no more than the
+            physical cores the process may use.
         quiet: Keep what the frameworks print on stderr while they are imported to ourselves,
             unless the import fails.
 
     Raises:
-        BackendError: The engine is unknown or not installed, Keras already runs another one, or
-            there is no such device.
+        BackendError: The engine is unknown or not installed, Keras already runs another one,
+            there is no such device, or the threads can no longer be changed.
+
+    Example:
+        >>> select("tensorflow", device="cpu").device
+        'cpu'
     """
-    global _selected  # noqa: PLW0603 - Keras too has one engine a process
-    if _selected is not None and name in (None, _selected.name) and device is None:
-        return _selected
-    name = engine_name(name)
-    check_installed(name)
+    global _selected, _threads  # noqa: PLW0603 - Keras too has one engine a process
+    again = _selected is not None and name in (None, _selected.name)
+    if _selected is not None and again:
+        if device is None and threads in (None, _threads):
+            return _selected
+        name = _selected.name
+    check_device(device or "auto")
+    check_threads(threads)
+    known = _named(name)
+    registry.check_installed(known)
     running = _running()
-    if running not in (None, name):
-        raise BackendError(
-            f"Keras already runs on {running!r} in this process; it cannot change to {name!r}.",
-            fix=f"Start Python with KERAS_BACKEND={name}, or choose before importing Keras.",
-            backend=name,
-            running=running,
-        )
-    os.environ["KERAS_BACKEND"] = name
+    _use_keras(known, running)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if quiet else "0")
     with _silenced_stderr() if quiet and running is None else contextlib.nullcontext():
-        engine = cast("Engine", importlib.import_module(f"layerprobe.backend.{name}"))
+        engine = cast("Engine", registry.load(known, _MEMBERS))
+        if threads is not None or not again:
+            engine.set_threads(threads)
+            _threads = threads
         used = engine.prepare(device or "auto")
         importlib.import_module("keras")
-    _selected = Selected(name, used, engine)
+    _selected = Selected(known.name, used, engine)
     return _selected
+
+
+def _use_keras(known: Known, running: str | None) -> None:
+    """Let Keras start on the engine it must, or see that it already runs on it."""
+    keras = known.keras
+    if running in (None, keras):
+        os.environ["KERAS_BACKEND"] = keras
+        return
+    needs = "" if known.name == keras else f", which the engine {known.name!r} needs"
+    stay = f"Stay on it with backend={running!r}, or start" if running in ENGINES else "Start"
+    raise BackendError(
+        f"Keras already runs on {running!r} in this process; it cannot change to {keras!r}{needs}.",
+        expected="the engine to be chosen before Keras is imported",
+        fix=f"{stay} Python with KERAS_BACKEND={keras}.",
+        backend=known.name,
+        running=running,
+    )
 
 
 def _running() -> str | None:

@@ -13,10 +13,12 @@ from layerprobe.backend.compat_state import Scope
 from layerprobe.backend.engine import Compiled, pick_gpu
 from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program
+from layerprobe.backend.threads import keep_to_cpus
 from layerprobe.errors import BackendError, DataError
 
 RECOMPILES = True
 RUNS_CHANNELS_FIRST = True
+CAPABILITIES = frozenset({"updates", "gradients", "sparse", "channels_first"})
 
 _INT32 = np.iinfo(np.int32)
 
@@ -232,3 +234,9 @@ def _refuse_wide(value: np.ndarray[Any, Any]) -> None:
             f"The input holds integers up to {value.max()}, and JAX computes in 32 bits.",
             fix="Use --backend tensorflow or torch, or set JAX_ENABLE_X64=1.",
         )
+
+
+def set_threads(count: int | None) -> None:
+    """Keep the process to some of its CPUs: JAX's pool has a thread for each, and no setting."""
+    if count is not None:
+        keep_to_cpus(count)

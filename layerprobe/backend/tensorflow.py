@@ -13,11 +13,13 @@ from layerprobe.backend.engine import Compiled, pick_gpu
 from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program
 from layerprobe.backend.slopes import check_found
+from layerprobe.errors import BackendError
 
 RECOMPILES = False
 # Keras 3.15.1 adds the bias of a channels_first convolution along the wrong axis on this engine
 # when the width of its output equals the number of filters.
 RUNS_CHANNELS_FIRST = False
+CAPABILITIES = frozenset({"updates", "gradients", "sparse", "strings", "dynamic_batch"})
 
 
 def prepare(device: str) -> str:
@@ -109,3 +111,19 @@ class _Tape:
 def _dense(value: Any) -> Any:
     """Return a tensor for the gradient of an embedding, which comes as rows and their numbers."""
     return tf.convert_to_tensor(value) if isinstance(value, tf.IndexedSlices) else value
+
+
+def set_threads(count: int | None) -> None:
+    """Set the size of TensorFlow's two pools; see `Engine.set_threads`."""
+    if count is None:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(count)
+    except RuntimeError as error:
+        raise BackendError(
+            "TensorFlow has computed in this process, so its threads can no longer be changed.",
+            expected="their number before the first model is built",
+            fix=f"Call layerprobe.backend.select('tensorflow', threads={count}) first.",
+            threads=count,
+        ) from error

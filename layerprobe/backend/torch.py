@@ -16,10 +16,12 @@ from layerprobe.backend.engine import Compiled, pick_gpu
 from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program
 from layerprobe.backend.slopes import check_found
+from layerprobe.backend.threads import cores
 from layerprobe.backend.torch_graph import Recorder, records
 
 RECOMPILES = False
 RUNS_CHANNELS_FIRST = True
+CAPABILITIES = frozenset({"updates", "gradients", "dynamic_batch", "channels_first"})
 
 
 def prepare(device: str) -> str:
@@ -140,3 +142,14 @@ def _tensor(value: np.ndarray[Any, Any]) -> Any:
 
     # torch shares memory with the array, and warns if it must not write to it.
     return keras.ops.convert_to_tensor(value if value.flags.writeable else value.copy())
+
+
+def set_threads(count: int | None) -> None:
+    """Set torch's threads; see `Engine.set_threads`.
+
+    By default never more than the physical cores: threads that wait for a core they do not get make
+    torch many times slower.
+    """
+    if count is None and os.environ.get("OMP_NUM_THREADS"):
+        return  # torch has read it already
+    torch.set_num_threads(count or min(torch.get_num_threads(), cores()))
