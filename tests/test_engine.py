@@ -100,6 +100,29 @@ def test_an_engine_says_what_it_can(engine: Any) -> None:
     assert ("dynamic_batch" in engine.CAPABILITIES) == (not engine.RECOMPILES)
 
 
+_TORCH_DEVICE = """
+import torch
+torch.cuda.device_count = lambda: 2
+from layerprobe.backend import select
+print(select("torch", device="gpu:1").device)
+from keras.src.backend.torch import core
+print(core.DEFAULT_DEVICE)
+"""
+
+
+def test_the_device_is_chosen_before_keras_starts() -> None:
+    """Keras on torch takes its device when it is imported: it takes the one that was asked for."""
+    done = subprocess.run(
+        [sys.executable, "-c", _TORCH_DEVICE],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stdout.split() == ["gpu:1", "cuda:1"], done.stderr
+
+
 _KERAS_FIRST = """
 import os, sys
 import keras

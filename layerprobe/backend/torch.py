@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from layerprobe.backend import compat_state
-from layerprobe.backend.compat_state import Scope
 from layerprobe.backend.engine import Compiled, pick_gpu
-from layerprobe.backend.plan import Plan
-from layerprobe.backend.program import Program
-from layerprobe.backend.slopes import check_found
 from layerprobe.backend.threads import cores
 from layerprobe.backend.torch_graph import Recorder, records
+
+# These import Keras, which reads its device once, so not before `prepare`.
+if TYPE_CHECKING:
+    from layerprobe.backend.compat_state import Scope
+    from layerprobe.backend.plan import Plan
+    from layerprobe.backend.program import Program
 
 RECOMPILES = False
 RUNS_CHANNELS_FIRST = True
@@ -34,6 +35,8 @@ def prepare(device: str) -> str:
 
 def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - the engines' common word
     """Return a callable that runs the program eagerly; see `Engine.compile`."""
+    from layerprobe.backend import compat_state
+
     plan = program.plan
     seeds = program.seeds_in(training)
     variables = [v for operation in plan.operations for v in compat_state.variables_of(operation)]
@@ -55,7 +58,10 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
         mapping = [*drawn, *(tape.variables if tape else ())]
         with torch.set_grad_enabled(tape is not None):
             tensors = [_tensor(value) for value in values]
-            with Scope(mapping, losses=plan.regularized) as scope, _own_generator(states):
+            with (
+                compat_state.Scope(mapping, losses=plan.regularized) as scope,
+                _own_generator(states),
+            ):
                 scope.forget_losses()
                 results = plan.run(tensors, training=training, tape=tape)
                 kept = [(v, v.value.clone()) for v in program.kept if id(v) in scope.written]
@@ -126,6 +132,8 @@ class _Tape:
             found = torch.autograd.grad(
                 loss, sources, retain_graph=more, create_graph=more, allow_unused=True
             )
+        from layerprobe.backend.slopes import check_found
+
         check_found(self._plan, number, found)
         return list(found)
 
