@@ -1,7 +1,7 @@
 """Optimizers, and a small model each of them trains: shared by tests and the recorded trajectory.
 
 `python optimizer_setups.py trajectories.npz` records where fifty steps of each set-up lead with
-Keras' own `train_on_batch`, on the engine of that process; the committed file was made on TensorFlow.
+Keras' own `train_on_batch`, on the engine of that process; the committed file is TensorFlow's.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def network(setup: str = "") -> Any:
 
 def by_train_on_batch(model: Any, optimizer: Any, steps: int = STEPS, loss: Any = "mse") -> Any:
     """Return the model after some steps of Keras' own."""
-    # On TensorFlow, train_on_batch builds the optimizer while it traces; states that begin as copies
-    # of the weights (ScheduleFreeAdamW) then begin as zeros.
+    # On TensorFlow, train_on_batch builds the optimizer while it traces; states that begin as
+    # copies of the weights (ScheduleFreeAdamW) then begin as zeros.
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, loss)
     for x, y in batches(steps):

@@ -53,7 +53,8 @@ def test_every_other_optimizer_takes_keras_own_steps(name: str) -> None:
     steps = 8
     ours = by_function(network(), OTHERS[name](), steps)
     assert_identical(ours, by_train_on_batch(network(), OTHERS[name](), steps))
-    assert all((a != b).any() for a, b in zip(ours.get_weights(), network().get_weights()))
+    pairs = zip(ours.get_weights(), network().get_weights(), strict=True)
+    assert all((a != b).any() for a, b in pairs)
 
 
 def test_no_optimizer_is_left_out() -> None:

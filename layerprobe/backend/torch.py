@@ -12,7 +12,6 @@ import torch
 
 from layerprobe.backend.engine import Compiled, pick_gpu
 from layerprobe.backend.threads import cores
-from layerprobe.backend.torch_graph import Recorder, records
 
 # These import Keras, which reads its device once, so not before `prepare`.
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ def prepare(device: str) -> str:
 def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - the engines' common word
     """Return a callable that runs the program eagerly; see `Engine.compile`."""
     from layerprobe.backend import compat_state
+    from layerprobe.backend.torch_graph import Recorder, records
 
     plan = program.plan
     seeds = program.seeds_in(training)
