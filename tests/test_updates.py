@@ -158,6 +158,18 @@ def test_states_move_where_asked() -> None:
     np.testing.assert_allclose(value(norm.moving_mean), given.mean(0) * 0.01, rtol=1e-4)
 
 
+@pytest.mark.engine("tensorflow")
+def test_a_name_that_tensorflow_refuses_spoils_nothing_else() -> None:
+    """After the error the next layer and its variables have the names they would have had."""
+    x = keras.Input((2,))
+    with pytest.raises(BackendError):
+        K.function([x], keras.layers.Dense(2, name="a@1")(x))([rows(1, 2)])
+    assert keras.layers.Dense(1, name="b")(x).shape == (None, 1)
+    layer = keras.layers.Dense(1, name="c")
+    layer.build((None, 2))
+    assert layer.kernel.path == "c/kernel"
+
+
 def test_what_cannot_be_right_is_refused_at_build() -> None:
     """Each mistake is told when the function is built, before anything moves."""
     x = keras.Input((3,))

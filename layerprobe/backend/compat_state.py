@@ -7,7 +7,8 @@ tells a layer whether it runs by itself (it then forgets the losses noted before
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import keras
@@ -17,6 +18,7 @@ from keras.src.backend.common import global_state
 from keras.src.layers.layer import CallContext
 
 _CONTEXT = "current_call_ctx"
+_NAMES = "name_scope_stack"
 
 
 class Scope(keras.StatelessScope):  # type: ignore[misc]
@@ -138,3 +140,17 @@ def array_of(variable: Any) -> Any:
 def regularizes_output(operation: Any) -> bool:
     """Tell whether a layer has a loss of its own output."""
     return getattr(operation, "activity_regularizer", None) is not None
+
+
+@contextlib.contextmanager
+def names_kept() -> Iterator[None]:
+    """Put Keras' stack of name scopes back when something fails.
+
+    An engine that refuses a name leaves it on the stack, where it would spoil all later names.
+    """
+    before = list(global_state.get_global_attribute(_NAMES) or ())
+    try:
+        yield
+    except BaseException:
+        global_state.set_global_attribute(_NAMES, before)
+        raise

@@ -74,7 +74,8 @@ class Function:
         draws = bool(self._program.seeds_in(training))
         seeds = self._states() if draws else []
         try:
-            results, advanced = compiled(arrays, seeds)
+            with compat_state.names_kept():
+                results, advanced = compiled(arrays, seeds)
         except LayerprobeError:
             raise
         except Exception as error:  # whatever the engine raises
@@ -122,7 +123,9 @@ class Function:
         """Return the pass of a phase, compiled at its first use: layers ask for it in Python."""
         if training not in self._compiled:
             try:
-                self._compiled[training] = self._engine.compile(self._program, training=training)
+                with compat_state.names_kept():
+                    compiled = self._engine.compile(self._program, training=training)
+                self._compiled[training] = compiled
             except LayerprobeError:
                 raise
             except Exception as error:  # whatever the engine raises
