@@ -60,7 +60,9 @@ def page() -> str:
 
 
 def _section(name: str, command: click.Command) -> str:
-    usage = " ".join(command.collect_usage_pieces(click.Context(command)))
+    # As when it is run: click remembers what help is called where it first looked.
+    above = click.Context(main, **main.context_settings)
+    usage = " ".join(command.collect_usage_pieces(click.Context(command, parent=above)))
     lines = [f"## layerprobe {name}", "", f"`layerprobe {name} {usage}`", ""]
     lines += [inspect.cleandoc(command.help or ""), "", "| option | |", "|---|---|"]
     lines += [f"| {names} | {text} |" for names, text in _options(command)]
