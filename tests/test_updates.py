@@ -132,6 +132,17 @@ def test_the_phase_can_be_set_and_computed_with() -> None:
         K.set_learning_phase(2)
 
 
+def test_outputs_come_in_the_structure_asked_for() -> None:
+    """A dict gives each array under its own key, whatever the order; lists may be nested."""
+    x = K.placeholder((None, 1))
+    function = K.function([x], {"z": x + 1, "a": [x + 2, {"d": x + 3, "b": x + 4}]})
+    found = function([[[0.0]]])
+    assert list(found) == ["z", "a"]
+    assert found["z"] == 1
+    first, inner = found["a"]
+    assert (first, inner["d"], inner["b"]) == (2, 3, 4)
+
+
 def test_random_operations_draw_anew_at_each_call() -> None:
     """Noise that no layer makes differs from call to call too, and follows the seed."""
     x = K.placeholder((None, 200))

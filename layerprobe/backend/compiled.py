@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ class Function:
             result.copy() if any(np.may_share_memory(result, a) for a in arrays) else result
             for result in results
         ]
-        return owned[0] if self._packing is None else compat.packed(self._packing, owned)
+        return owned[0] if self._packing is None else _packed(self._packing, iter(owned))
 
     @property
     def draws(self) -> bool:
@@ -158,7 +158,7 @@ def make_function(
         engine,
         training=training,
         phase_at=phases[0] if phases else None,
-        packing=None if single else _as_list(outputs),
+        packing=None if single else outputs,
     )
 
 
@@ -167,8 +167,13 @@ def _flat(updates: Iterable[Any]) -> list[Any]:
     return [u for item in updates for u in (item if isinstance(item, list) else [item])]
 
 
-def _as_list(outputs: Any) -> Any:
-    return list(outputs) if isinstance(outputs, tuple) else outputs
+def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
+    """Return leaves in a structure, in the order of `_listed`; Keras' own would sort a dict."""
+    if isinstance(structure, dict):
+        return {key: _packed(item, leaves) for key, item in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return [_packed(item, leaves) for item in structure]
+    return next(leaves)
 
 
 def _engine_error(doing: str, plan: Plan, error: Exception) -> BackendError:
