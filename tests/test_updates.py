@@ -143,6 +143,17 @@ def test_outputs_come_in_the_structure_asked_for() -> None:
     assert (first, inner["d"], inner["b"]) == (2, 3, 4)
 
 
+def test_a_variable_is_read_before_a_layer_writes_to_it() -> None:
+    """The statistics shown beside a training pass are those from before it."""
+    x = keras.Input((3,))
+    norm = keras.layers.BatchNormalization()
+    out = norm(x)
+    shown = [out, K.symbolic(norm.moving_mean)]
+    function = K.function([x], shown, K.state_updates(norm), training=True)
+    assert not function([rows(8, 3)])[1].any()
+    assert function([rows(8, 3)])[1].any()
+
+
 def test_random_operations_draw_anew_at_each_call() -> None:
     """Noise that no layer makes differs from call to call too, and follows the seed."""
     x = K.placeholder((None, 200))

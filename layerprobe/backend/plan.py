@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from layerprobe.backend import compat
 from layerprobe.backend.calls import Call, Symbol, Tracer
 from layerprobe.backend.missing import refuse_inside_mask, refuse_missing, refuse_twins
-from layerprobe.backend.specials import Gradients, Losses
+from layerprobe.backend.specials import Gradients, Losses, Read
 
 Watch = Callable[[int, Any], Any]  # slot and value -> the value to go on with
 
@@ -199,7 +199,10 @@ def _needed_calls(tracer: Tracer, fed: Sequence[int], wanted: Sequence[int]) -> 
             stack += before
         else:
             order.setdefault(stack.pop())
-    return _losses_last(tracer, list(order))
+    # A variable is read before any layer writes to it: values come from the state at the beginning.
+    reads = [call for call in order if isinstance(tracer.calls[call], Read)]
+    others = [call for call in order if not isinstance(tracer.calls[call], Read)]
+    return _losses_last(tracer, reads + others)
 
 
 def _losses_last(tracer: Tracer, order: Sequence[int]) -> list[int]:
