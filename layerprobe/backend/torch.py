@@ -45,6 +45,8 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
 
     def shared(out: Any) -> bool:
         """Tell whether an output is, or is a view of, what a variable holds."""
+        if not torch.is_tensor(out):  # a size, as K.shape gives it
+            return False
         place = out.untyped_storage().data_ptr()
         return any(v.value.untyped_storage().data_ptr() == place for v in variables)
 
@@ -68,8 +70,9 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
                 advanced = [_advanced(seed, scope) for seed in seeds]
         # A variable is overwritten in place; what shares its memory must be copied before.
         outputs = [_array(out, copy=shared(out)) for out in results[: program.count]]
-        with torch.no_grad():
-            _assign(program, [result.detach() for result in results], kept)
+        if program.updates:
+            with torch.no_grad():
+                _assign(program, [result.detach() for result in results], kept)
         return outputs, advanced
 
     return call
