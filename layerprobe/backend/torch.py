@@ -43,18 +43,11 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
 
     recorder = Recorder(program, variables) if records(program, training=training) else None
 
-    def shared(out: Any) -> bool:
-        """Tell whether an output is, or is a view of, what a variable holds."""
-        if not torch.is_tensor(out):  # a size, as K.shape gives it
-            return False
-        place = out.untyped_storage().data_ptr()
-        return any(v.value.untyped_storage().data_ptr() == place for v in variables)
-
     def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         if recorder is not None:
             with torch.no_grad():
                 results = recorder.run([_tensor(value) for value in values])
-            return [_array(out, copy=shared(out)) for out in results], []
+            return [_array(out, copy=_shared(out, variables)) for out in results], []
         tape = _Tape(plan) if plan.gradients else None
         drawn = [(seed, _tensor(state)) for seed, state in zip(seeds, states, strict=True)]
         mapping = [*drawn, *(tape.variables if tape else ())]
@@ -69,13 +62,21 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
                 kept = [(v, v.value.clone()) for v in program.kept if id(v) in scope.written]
                 advanced = [_advanced(seed, scope) for seed in seeds]
         # A variable is overwritten in place; what shares its memory must be copied before.
-        outputs = [_array(out, copy=shared(out)) for out in results[: program.count]]
+        outputs = [_array(out, copy=_shared(out, variables)) for out in results[: program.count]]
         if program.updates:
             with torch.no_grad():
                 _assign(program, [result.detach() for result in results], kept)
         return outputs, advanced
 
     return call
+
+
+def _shared(out: Any, variables: Sequence[Any]) -> bool:
+    """Tell whether an output is, or is a view of, what a variable holds."""
+    if not torch.is_tensor(out):  # a size, as K.shape gives it
+        return False
+    place = out.untyped_storage().data_ptr()
+    return any(v.value.untyped_storage().data_ptr() == place for v in variables)
 
 
 @contextlib.contextmanager
