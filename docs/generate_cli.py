@@ -55,7 +55,10 @@ Whatever the code, an output has its final name only when it is complete.
 
 def page() -> str:
     """Return the whole page."""
-    parts = [_section(name, main.commands[name]) for name in sorted(main.commands)]
+    context = click.Context(main)
+    names = main.list_commands(context)
+    commands = {name: found for name in names if (found := main.get_command(context, name))}
+    parts = [_section(name, command) for name, command in commands.items()]
     return "\n".join([_HEAD, *parts, _TAIL])
 
 
@@ -74,7 +77,8 @@ def _options(command: click.Command) -> Iterator[tuple[str, str]]:
     for option in command.params:
         if isinstance(option, click.Option):
             value = "" if option.is_flag else f" {option.metavar}"
-            names = ", ".join(f"`{name}{value}`" for name in option.opts)
+            opts = [*option.opts, *option.secondary_opts]
+            names = ", ".join(f"`{name}{value}`" for name in opts)
             default = f" [default: {option.default}]" if option.show_default else ""
             text = f"{option.help}{default}".replace("*", r"\*")
             yield names.replace("|", r"\|"), " ".join(text.replace("|", r"\|").split())

@@ -27,11 +27,12 @@ from layerprobe.layers import LayerOutput, LayerTable, TensorSpec
 
 if TYPE_CHECKING:
     from layerprobe import backend
-    from layerprobe.api import extract, list_backends, list_layers, load
+    from layerprobe.api import extract, list_backends, list_layers, load, train
     from layerprobe.backend.survey import EngineReport
     from layerprobe.dump import Dump, open_dump
     from layerprobe.modelfile import ModelFile
     from layerprobe.report import Report
+    from layerprobe.training import TrainingReport
 
 __version__ = "0.1.0"
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "OutputError",
     "Report",
     "TensorSpec",
+    "TrainingReport",
     "TrustError",
     "backend",
     "extract",
@@ -55,6 +57,7 @@ __all__ = [
     "list_layers",
     "load",
     "open_dump",
+    "train",
 ]
 
 _LAZY = {
@@ -62,11 +65,13 @@ _LAZY = {
     "EngineReport": "layerprobe.backend.survey",
     "ModelFile": "layerprobe.modelfile",
     "Report": "layerprobe.report",
+    "TrainingReport": "layerprobe.training",
     "extract": "layerprobe.api",
     "list_backends": "layerprobe.api",
     "list_layers": "layerprobe.api",
     "load": "layerprobe.api",
     "open_dump": "layerprobe.dump",
+    "train": "layerprobe.api",
 }
 
 

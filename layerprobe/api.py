@@ -1,4 +1,4 @@
-"""The Python door: `list_layers`, `load`, `extract`, `list_backends`.
+"""The Python door: `list_layers`, `load`, `extract`, `train`, `list_backends`.
 
 What `list_layers` does not need is imported by the functions that do: listing is to be instant.
 """
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from layerprobe.feed import Given
     from layerprobe.pipeline import Progress
     from layerprobe.report import Report
+    from layerprobe.targets import TargetGiven
+    from layerprobe.training import Epoch, TrainingReport
 
 
 def list_layers(path: str | Path) -> ModelFile:
@@ -153,3 +155,73 @@ def extract(
     wanted = [layers] if isinstance(layers, (str, int)) else layers
     with plan(model, [str(address) for address in wanted], input, output, given) as planned:
         return planned.report() if dry_run else run(planned, progress)
+
+
+def train(
+    model: str | Path,
+    to: str | int,
+    input: Given,  # noqa: A002 - the word the command line uses
+    target: TargetGiven | None,
+    output: str | Path,
+    *,
+    params: str | int | Sequence[str | int] = (),
+    progress: Epoch | None = None,
+    **options: Any,
+) -> TrainingReport:
+    """Train a part of a saved model and save the whole model anew.
+
+    Rows are streamed batch by batch. Only the named layers learn; all others are frozen, as
+    `layer.trainable = False` means it, and keep every bit of their weights and statistics. The new
+    file appears under its name when it is complete.
+
+    Args:
+        model: A model file.
+        to: The address of the layer output that the loss is of; what comes after it does not run.
+        input: Rows: a file (.npy, .npz, HDF5; `file.h5::/dataset`), an array, or for several
+            inputs a mapping of names to these.
+        target: One row for each row of the input: a file or an array; floats are taken as float32,
+            integers as int32. None if the loss expression holds no target.
+        output: `NAME.keras`.
+        params: Addresses, or patterns of addresses, of the layers whose weights move; by default
+            all trainable ones that the output depends on.
+        progress: Called with the number of an epoch, how many there are, and its loss: with 0 and
+            None when all is loaded, and after each epoch.
+        **options: The fields of `layerprobe.options.TrainingOptions`: loss (one of Keras' own by
+            name), or loss_expr (a formula of `target` and `output` in functions of keras.ops);
+            optimizer (one of Keras' own by name, "adam"), learning_rate (by default the
+            optimizer's), epochs (1), batch_size (32), shuffle (True; rows in another order each
+            epoch), seed (of that order and of the layers' random numbers, 0), phase ("train", or
+            "test": nothing is dropped, and batches are normalised by the statistics), device,
+            backend (see `load`), overwrite (replace a .keras file), quiet (keep what frameworks
+            print at their start off stderr).
+
+    Returns:
+        The loss of each epoch, and what was saved.
+
+    Raises:
+        LayerprobeError: Something is wrong with the model, an address, the data, the loss, the
+            engine or the output, or the loss became NaN; nothing is left under the output's name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = train(
+        ...         "samples/digits_cnn.keras",
+        ...         "digit",
+        ...         "samples/data/digits.npy",
+        ...         "samples/data/digits_labels.npy",
+        ...         f"{folder}/tuned.keras",
+        ...         params="logits",
+        ...         loss="sparse_categorical_crossentropy",
+        ...         epochs=2,
+        ...     )
+        >>> report.weights, report.losses[1] < report.losses[0]
+        (('logits/kernel', 'logits/bias'), True)
+    """
+    from layerprobe.options import TrainingOptions
+    from layerprobe.training import plan_training, run_training
+
+    wanted = (params,) if isinstance(params, (str, int)) else params
+    given = TrainingOptions(params=tuple(str(address) for address in wanted), **options)
+    with plan_training(model, str(to), input, target, output, given) as planned:
+        return run_training(planned, progress)

@@ -6,6 +6,7 @@ and end with their own exit code. Text from model files is printed escaped and n
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -52,8 +53,20 @@ Examples:
 """
 
 
+# Commands that have a file of their own, loaded when they are asked for.
+_ELSEWHERE = {"train": "layerprobe.commands.train"}
+
+
 class _Group(click.Group):
     """The commands, with all errors of layerprobe turned into words and exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _ELSEWHERE and cmd_name not in self.commands:
+            self.add_command(importlib.import_module(_ELSEWHERE[cmd_name]).command)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         _open_streams()
@@ -111,7 +124,7 @@ def _drop_unwritten(stream: IO[str]) -> None:
 @click.version_option(layerprobe.__version__, "-V", "--version", prog_name="layerprobe")
 @click.option("--debug", is_flag=True, help="Show a traceback with every error.")
 def main(*, debug: bool) -> None:
-    """Turn saved neural-network models into activations on disk."""
+    """Turn saved neural-network models into activations on disk, and train parts of them."""
 
 
 @main.command(epilog=_BACKENDS_EXAMPLES)

@@ -62,3 +62,42 @@ class Options:
                 expected=" or ".join(DTYPES),
                 exit_code=2,
             )
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train, apart from what and on what; see `layerprobe.train` for the meanings."""
+
+    loss: str | None = None
+    loss_expr: str | None = None
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    epochs: int = 1
+    params: tuple[str, ...] = ()
+    batch_size: int = 32
+    shuffle: bool = True
+    seed: int = 0
+    phase: str = "train"
+    device: str | None = None
+    backend: str | None = None
+    overwrite: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        Options(batch_size=self.batch_size, phase=self.phase, seed=self.seed)
+        if (self.loss is None) == (self.loss_expr is None):
+            both = self.loss is not None
+            raise DataError(
+                "Two losses are given." if both else "No loss is given.",
+                expected="a loss by name (--loss), or an expression (--loss-expr)",
+                exit_code=2,
+            )
+        if self.epochs < 1:
+            raise DataError(
+                f"The number of epochs is {self.epochs}.", expected="1 or more", exit_code=2
+            )
+        rate = self.learning_rate
+        if rate is not None and not 0 < rate < float("inf"):
+            raise DataError(
+                f"The learning rate is {rate}.", expected="a number above 0", exit_code=2
+            )

@@ -128,9 +128,9 @@ def plan(
     target = Path(output) if output is not None else Path(f"{file.path.stem}-activations.h5")
     upgrade(file.contents)
     with ExitStack() as undo:
-        feeds, notes = _feeds(file, wanted, begin, given)
+        feeds, notes = open_inputs(file, wanted, begin, given)
         undo.callback(close_feeds, feeds)
-        _check_distinct(target, file, feeds)
+        check_distinct(target, file, feeds)
         check_target(target, overwrite=options.overwrite)
         rows = row_range(options.rows, feeds[0].rows)
         selected = _engine(options)
@@ -241,7 +241,7 @@ def build(file: ModelFile, selected: engines.Selected) -> Model:
     return build_model(file, runs_channels_first=selected.engine.RUNS_CHANNELS_FIRST)
 
 
-def _feeds(
+def open_inputs(
     file: ModelFile,
     wanted: Sequence[LayerOutput],
     begin: Sequence[LayerOutput],
@@ -276,7 +276,12 @@ def _needed_inputs(file: ModelFile, wanted: Sequence[LayerOutput]) -> list[Tenso
     return [spec for spec in file.inputs if spec.name in reached]
 
 
-def _check_distinct(target: Path, file: ModelFile, feeds: Sequence[Feed]) -> None:
+def check_distinct(target: Path, file: ModelFile, feeds: Sequence[Feed]) -> None:
+    """Make sure that an output is not the model or the data.
+
+    Raises:
+        OutputError: It is (exit code 2).
+    """
     files = {"the model": file.path} | {
         f"the data for {feed.spec.name}": feed.source.path for feed in feeds if feed.source.path
     }

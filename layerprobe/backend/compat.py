@@ -220,6 +220,11 @@ def load_archive(path: Path) -> Any:
         return saving_lib.load_model(file, compile=False, safe_mode=True)
 
 
+def save_archive(model: Any, file: Any) -> None:
+    """Write a model as a .keras archive into an open file, whatever its name."""
+    saving_lib._save_model_to_fileobj(model, file, "h5")
+
+
 def operation_module(class_name: str) -> str | None:
     """Return the module of one of Keras' own operations, such as `NotEqual`, or None."""
     for name in _OPERATION_MODULES:

@@ -154,3 +154,25 @@ def names_kept() -> Iterator[None]:
     except BaseException:
         global_state.set_global_attribute(_NAMES, before)
         raise
+
+
+def inside(layers: Iterable[Any]) -> list[Any]:
+    """Return some layers and all layers inside of them, each once."""
+    found = {id(inner): inner for layer in layers for inner in layer._flatten_layers()}
+    return list(found.values())
+
+
+def freeze(model: Any, learning: Iterable[Any]) -> list[tuple[Any, bool]]:
+    """Make all layers of a model untrainable that are not, and hold none of, those that learn.
+
+    Returns:
+        The layers, outer before inner, and whether each was trainable; to be set again in this
+        order, since a layer passes its flag on to those inside.
+    """
+    kept = {id(layer) for layer in learning}
+    flat = model._flatten_layers()
+    frozen = [layer for layer in flat if not kept & {id(inner) for inner in inside([layer])}]
+    flags = [(layer, bool(layer.trainable)) for layer in frozen]
+    for layer in frozen:
+        layer.trainable = False
+    return flags

@@ -31,6 +31,13 @@ def check_gradients(plan: Plan) -> None:
         check_found(plan, number, [loss in _moved_by(before, origin) or None for origin in origins])
 
 
+def reached(plan: Plan, variables: Sequence[Any]) -> list[Any]:
+    """Return the variables that an output of a plan changes with, as floating numbers do."""
+    slots = {*plan.start(plan.inputs), *(slot for step in plan.steps for slot, _ in step.gives)}
+    wanted = set(plan.returned({slot: slot for slot in slots}))
+    return [variable for variable in variables if wanted & _moved_by(plan.steps, variable)]
+
+
 def check_found(plan: Plan, number: int, gradients: Sequence[Any]) -> None:
     """Make sure that an engine found all gradients a step takes; those it did not are None.
 

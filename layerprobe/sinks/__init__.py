@@ -18,14 +18,24 @@ from typing import Any, Protocol, Self
 import numpy.typing as npt
 
 from layerprobe.errors import OutputError
-from layerprobe.sinks.disk import check_space, disk_errors
+from layerprobe.sinks.disk import check_folder, check_space, disk_errors
 from layerprobe.sinks.hdf5 import Hdf5Container
 from layerprobe.sinks.names import stored_names
 from layerprobe.sinks.npy import NpyContainer
 from layerprobe.sinks.rows import Container, Dataset, RowSink
 from layerprobe.sinks.target import FileTarget, Target, target_of
+from layerprobe.sinks.whole import check_model_target, write_model
 
-__all__ = ["Dataset", "Sink", "check_space", "check_target", "open_sink", "stored_names"]
+__all__ = [
+    "Dataset",
+    "Sink",
+    "check_model_target",
+    "check_space",
+    "check_target",
+    "open_sink",
+    "stored_names",
+    "write_model",
+]
 
 _KINDS = frozenset("biufc")
 
@@ -67,20 +77,7 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
             would lie in is missing or not writable (exit code 74).
     """
     target = target_of(Path(path))
-    parent = target.path.absolute().parent
-    if not parent.is_dir():
-        raise OutputError(
-            f"{parent} is no folder, so {target.path} cannot be written.",
-            expected="an existing folder",
-            fix=f"Make it with: mkdir -p {parent}",
-            path=str(target.path),
-        )
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"{parent} is not writable, so {target.path} cannot be written.",
-            fix="Change its permissions, or write somewhere else.",
-            path=str(target.path),
-        )
+    check_folder(target.path)
     with disk_errors(target.path):
         target.check(overwrite=overwrite)
 

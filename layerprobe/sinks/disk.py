@@ -65,6 +65,28 @@ def check_space(path: str | os.PathLike[str], nbytes: int) -> None:
         )
 
 
+def check_folder(path: Path) -> None:
+    """Check that the folder an output would lie in is there and takes files.
+
+    Raises:
+        OutputError: It is missing or not writable (exit code 74).
+    """
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        raise OutputError(
+            f"{parent} is no folder, so {path} cannot be written.",
+            expected="an existing folder",
+            fix=f"Make it with: mkdir -p {parent}",
+            path=str(path),
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{parent} is not writable, so {path} cannot be written.",
+            fix="Change its permissions, or write somewhere else.",
+            path=str(path),
+        )
+
+
 def create(path: Path, nbytes: int, head: bytes = b"") -> None:
     """Make a file of `nbytes` bytes that begins with `head` and has its room on the disk.
 
