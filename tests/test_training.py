@@ -36,7 +36,7 @@ def saved(tmp_path):
     y = layers.BatchNormalization(name="norm2")(y)
     out = layers.Dense(2, kernel_regularizer="l1", name="last")(y)
     model = keras.Model(x, out)
-    model.set_weights([rows(*w.shape) ** 2 / 3 + 0.1 for w in model.get_weights()])
+    model.set_weights([np.abs(rows(*w.shape)) / 4 + 0.05 for w in model.get_weights()])
     model.save(tmp_path / "model.keras")
     return tmp_path / "model.keras"
 
@@ -56,7 +56,7 @@ def by_keras(model, x, y, loss="mse", optimizer="sgd", rate=RATE):
     """Train with train_on_batch in the rows' order, and return each epoch's mean loss."""
     made = keras.optimizers.get(optimizer)
     made.learning_rate = rate
-    model.compile(made, loss)
+    model.compile(made, loss, jit_compile=False)
     losses = []
     for _ in range(EPOCHS):
         total = 0.0
@@ -111,7 +111,7 @@ def close(found, expected):
         np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
-# Adam divides gradients by their own size, rounding errors included: its step bounds the difference.
+# Adam divides gradients by their own size, rounding included: its step bounds the difference.
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", RATE), ("adam", 0.001)])
 def test_three_epochs_are_keras_own(saved, optimizer, rate):
     """Losses and weights are those of train_on_batch, the partial last batch included."""
@@ -227,6 +227,7 @@ def test_the_file_opens_everywhere(capfd, saved, tmp_path, monkeypatch):
     np.save("x.npy", x := rows(ROWS, 6))
     np.save("y.npy", rows(ROWS, 2).astype("float64"))
     arguments = [saved, "--to", "last", "-i", "x.npy", "-t", "y.npy", "--loss", "mse", "-b", SIZE]
+    arguments += ["--phase", "test"]  # no dropout, whose noise is larger than two epochs' gain
     done = typed(capfd, "train", *arguments, "--epochs", "2", "-o", "new.keras", "--json")
     assert done.code == 0, done.stderr
     report = json.loads(done.stdout)
