@@ -84,7 +84,7 @@ THIRD_PARTY = {
         ),
     },
     "tensorflow": {"backend/tensorflow.py"},
-    "jax": {"backend/jax.py"},
+    "jax": {"backend/jax.py", "backend/jax_zeros.py"},
     "torch": {"backend/torch.py", "backend/torch_graph.py"},
     "ml_dtypes": {"backend/compiled.py"},
     "pytest": {"sources/suite.py", "sinks/suite.py", "backend/suite.py"},

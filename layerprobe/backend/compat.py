@@ -267,7 +267,12 @@ def new_input(shape: Sequence[int | None], **options: Any) -> Any:
 
 def is_keras_own(operation: Any) -> bool:
     """Tell whether an operation is one of Keras' own that runs no function of the user's."""
-    own = type(operation).__module__.startswith("keras.")
+    run = [type(operation)] + [
+        function
+        for name in ("activation", "recurrent_activation", "activity_regularizer")
+        if (function := getattr(operation, name, None)) is not None
+    ]
+    own = all((getattr(part, "__module__", None) or "").startswith("keras.") for part in run)
     return own and not isinstance(operation, keras.layers.Lambda)
 
 

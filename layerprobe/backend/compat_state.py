@@ -73,6 +73,11 @@ def variables_of(operation: Any) -> list[Any]:
     return list(operation.variables) if isinstance(operation, keras.Layer) else []
 
 
+def layers_inside(operation: Any) -> list[Any]:
+    """Return a layer and all layers inside it; a bare operation has none."""
+    return list(operation._flatten_layers()) if isinstance(operation, keras.Layer) else []
+
+
 def states_of(layer: Any) -> list[Any]:
     """Return what a layer may write while it runs: statistics, seeds, recurrent states."""
     found = {id(v): v for v in layer.non_trainable_variables}
@@ -90,7 +95,7 @@ def seeds_of(operation: Any) -> list[Any]:
         return [item.state for item in held if isinstance(item, keras.random.SeedGenerator)]
     return [
         generator.state
-        for layer in operation._flatten_layers()
+        for layer in layers_inside(operation)
         for generator in getattr(layer, "_seed_generators", ())
     ]
 

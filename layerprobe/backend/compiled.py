@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from layerprobe.backend.specials import is_phase
 from layerprobe.errors import BackendError, DataError, LayerprobeError
 
 Array = np.ndarray[Any, Any]
+_TURN = threading.RLock()
 
 
 class Function:
@@ -63,14 +66,21 @@ class Function:
             BackendError: The engine failed; no variable has been changed.
         """
         given, training = self._split(values)
-        if len(given) != len(self.plan.inputs):
-            names = ", ".join(symbol.address for symbol in self.plan.inputs)
-            raise DataError(
-                f"The function got {len(given)} arrays.",
-                expected=f"{len(self.plan.inputs)}, one for each of: {names}",
-            )
         arrays = [_fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
         compiled = self._variant(training)
+        # What moves state takes turns, or two threads would start from the same old one.
+        moves = self._program.updates or self._program.seeds_in(training)
+        with _TURN if moves else nullcontext():
+            results = self._computed(compiled, arrays, training=training)
+        # An output may be a view of an input that passed through; the caller owns both.
+        owned = [
+            result.copy() if any(np.may_share_memory(result, a) for a in arrays) else result
+            for result in results
+        ]
+        return owned[0] if self._packing is None else _packed(self._packing, iter(owned))
+
+    def _computed(self, compiled: Compiled, arrays: list[Array], *, training: bool) -> list[Array]:
+        """Return the outputs, and move what the call moves."""
         draws = bool(self._program.seeds_in(training))
         seeds = self._states() if draws else []
         try:
@@ -82,12 +92,7 @@ class Function:
             raise _engine_error("computing", self.plan, error) from error
         if draws:
             self._seeds = list(advanced)
-        # An output may be a view of an input that passed through; the caller owns both.
-        owned = [
-            result.copy() if any(np.may_share_memory(result, a) for a in arrays) else result
-            for result in results
-        ]
-        return owned[0] if self._packing is None else _packed(self._packing, iter(owned))
+        return list(results)
 
     @property
     def draws(self) -> bool:
@@ -112,7 +117,15 @@ class Function:
     def _split(self, values: Any) -> tuple[list[Any], bool]:
         """Return what is fed and the phase."""
         given = list(values) if isinstance(values, (list, tuple)) else [values]
-        if self._phase_at is None or self._phase_at >= len(given):
+        names = [symbol.address for symbol in self.plan.inputs]
+        if self._phase_at is not None:
+            names.insert(self._phase_at, "the learning phase")
+        if len(given) != len(names):
+            raise DataError(
+                f"The function got {len(given)} arrays.",
+                expected=f"{len(names)}, one for each of: {', '.join(names)}",
+            )
+        if self._phase_at is None:
             return given, self._training
         phase = given.pop(self._phase_at)
         if np.ndim(phase) != 0 or phase not in (0, 1):

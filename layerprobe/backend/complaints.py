@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 
 # Paragraphs around the sentence: where it happened, and with what arguments, often by the page.
-_AROUND = ("Graph execution error", "Detected at node", "Exception encountered", "Arguments rec")
+_AROUND = (
+    "Graph execution error",
+    "Detected at node",
+    "Exception encountered",
+    "Arguments rec",
+    'File "',
+)
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _PLACES = re.compile(r"\[\[\{\{node .*?\}\}\]\]|\[Op:[^\]]*\]")
 

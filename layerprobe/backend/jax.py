@@ -11,8 +11,10 @@ import numpy as np
 from layerprobe.backend import compat, compat_state
 from layerprobe.backend.compat_state import Scope
 from layerprobe.backend.engine import Compiled, pick_gpu
+from layerprobe.backend.jax_zeros import always_zero
 from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program
+from layerprobe.backend.slopes import check_found, opaque
 from layerprobe.backend.threads import keep_to_cpus
 from layerprobe.errors import BackendError, DataError
 
@@ -44,16 +46,18 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
     """
     _refuse_float64(program.plan)
     seeds = program.seeds_in(training)
-    state: _State | None = None
-    jitted: Any = None
+    found: tuple[_State, Any] | None = None
 
     def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        nonlocal state, jitted
+        nonlocal found
         for value in values:
             _refuse_wide(value)
-        if state is None:
+        if found is None:
             state = _State.found(program, values, seeds, training=training)
-            jitted = jax.jit(_step(program, state, seeds, training=training))
+            _refuse_zeros(program.plan, state, seeds, (values, states), training=training)
+            # One assignment, since other threads may be here too.
+            found = state, jax.jit(_step(program, state, seeds, training=training))
+        state, jitted = found
         now = [v.value for v in state.read], [v.value for v in state.of_optimizers]
         outputs, advanced, new = jitted(*now, list(states), list(values))
         for variable, value in zip(state.written, new, strict=True):
@@ -214,6 +218,41 @@ def _refuse_regularized(plan: Plan, slots: Sequence[int]) -> None:
                 "part of model_losses, cannot be taken on JAX.",
                 fix="Use --backend tensorflow or torch, or write the regularizer into the loss.",
             )
+
+
+def _refuse_zeros(
+    plan: Plan,
+    state: _State,
+    seeds: Sequence[Any],
+    fed: tuple[Sequence[Any], Sequence[Any]],
+    *,
+    training: bool,
+) -> None:
+    """Refuse a loss that does not depend on what it is differentiated by; JAX gives zeros for it.
+
+    The plan shows that but where code of the user's runs, which may stop gradients.
+    """
+    unseen = any(opaque(getattr(step.call, "operation", step.call)) for step in plan.steps)
+    for number in plan.gradients if unseen else ():
+
+        def slopes(
+            read: Sequence[Any],
+            tensors: Sequence[Any],
+            drawn: Sequence[Any],
+            number: int = number,
+        ) -> list[Any]:
+            pairs = zip((*state.read, *seeds), (*read, *drawn), strict=True)
+            scope = Scope(pairs, losses=plan.regularized)
+            mapping = dict(scope.state_mapping)
+            _, values, _ = _differentiated(
+                plan, scope, mapping, tensors, number, {}, training=training
+            )
+            return [values[slot] for slot, _ in plan.steps[number].gives]
+
+        zeros = always_zero(slopes, [v.value for v in state.read], *map(list, fed))
+        lost = {plan.steps[number].gives[at][1] for at in zeros}
+        count = len(plan.steps[number].takes) - 1 + len(plan.asked(number).variables)
+        check_found(plan, number, [None if at in lost else True for at in range(count)])
 
 
 def _refuse_float64(plan: Plan) -> None:

@@ -63,8 +63,16 @@ def _no_gradient(names: list[str]) -> BackendError:
 
 
 def opaque(operation: Any) -> bool:
-    """Tell whether an operation may read variables that it does not list."""
-    return isinstance(operation, Apply) or not compat.is_keras_own(operation)
+    """Tell whether an operation runs code of the user's.
+
+    That may read variables it does not list, and stop gradients unseen.
+    """
+    return isinstance(operation, Apply) or not all(map(compat.is_keras_own, inside(operation)))
+
+
+def inside(operation: Any) -> list[Any]:
+    """Return a layer and all layers inside it, or a bare operation alone."""
+    return compat_state.layers_inside(operation) or [operation]
 
 
 def _moved_by(steps: tuple[Step, ...], origin: Any) -> set[int]:
