@@ -14,7 +14,8 @@ Example:
 from __future__ import annotations
 
 from layerprobe.backend.suite import BackendSuite
+from layerprobe.backend.update_suite import UpdateSuite
 from layerprobe.sinks.suite import SinkSuite
 from layerprobe.sources.suite import SourceSuite
 
-__all__ = ["BackendSuite", "SinkSuite", "SourceSuite"]
+__all__ = ["BackendSuite", "SinkSuite", "SourceSuite", "UpdateSuite"]

@@ -76,6 +76,7 @@ THIRD_PARTY = {
         "backend/named.py",
         "backend/phase.py",
         "backend/suite.py",
+        "backend/update_suite.py",
         "backend/torch.py",
         *(
             f"backend/keras2/{name}.py"
@@ -87,7 +88,7 @@ THIRD_PARTY = {
     "jax": {"backend/jax.py", "backend/jax_zeros.py"},
     "torch": {"backend/torch.py", "backend/torch_graph.py"},
     "ml_dtypes": {"backend/compiled.py"},
-    "pytest": {"sources/suite.py", "sinks/suite.py", "backend/suite.py"},
+    "pytest": {"sources/suite.py", "sinks/suite.py", "backend/suite.py", "backend/update_suite.py"},
 }
 WITHOUT_NUMPY = {
     *("errors", "addresses", "layers", "interrupts", "options", "stages", "cli", "commands"),
