@@ -42,6 +42,7 @@ class Program:
         optimized: What optimizers move.
         kept: The variables that keep what layers write to them while they run.
         seeds: States of random generators that advance from call to call, yet not in the model.
+        own_seeds: Those that advance in the model; `kept` holds them too.
     """
 
     plan: Plan
@@ -50,14 +51,18 @@ class Program:
     optimized: tuple[Optimized, ...] = ()
     kept: tuple[Any, ...] = ()
     seeds: tuple[Any, ...] = ()
+    own_seeds: tuple[Any, ...] = ()
 
-    def seeds_in(self, training: bool) -> tuple[Any, ...]:
-        """Return the generators that a phase uses: layers draw in training, operations always."""
-        always = any(
+    def draws_in(self, training: bool) -> bool:
+        """Tell whether a phase may draw at random: layers do in training, operations always."""
+        return training or any(
             compat_state.seeds_of(operation) and not compat_state.is_layer(operation)
             for operation in self.plan.operations
         )
-        return self.seeds if training or always else ()
+
+    def seeds_in(self, training: bool) -> tuple[Any, ...]:
+        """Return the generators that advance in a phase, yet not in the model."""
+        return self.seeds if self.draws_in(training) else ()
 
     @property
     def updates(self) -> bool:
@@ -109,6 +114,7 @@ def make_program(
         # Who trains expects other random numbers at the next step, in whatever function it is.
         tuple((kept | seeds if wanted else kept).values()),
         () if wanted else tuple(seeds.values()),
+        tuple(seeds.values()) if wanted else (),
     )
 
 

@@ -155,7 +155,8 @@ class BackendSuite:
         for address, value in zip(("mha", "lstm"), expected, strict=True):
             with pytest.raises(BackendError, match="fed as well: not_equal"):
                 self.function(engine, [model["embedding"]], address)
-            start = [model["embedding"], model["not_equal"]]
+            mask = next(row for row in model.table if row.class_name == "NotEqual")
+            start = [model["embedding"], model[mask.address]]
             given = [keras.ops.convert_to_numpy(embedding(tokens)), tokens != 0]
             assert_same(self.function(engine, start, address)(given), value)
 

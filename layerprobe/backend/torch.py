@@ -39,6 +39,7 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
 
     plan = program.plan
     seeds = program.seeds_in(training)
+    own_seeds = program.own_seeds if program.draws_in(training) else ()
     variables = [v for operation in plan.operations for v in compat_state.variables_of(operation)]
 
     recorder = Recorder(program, variables) if records(program, training=training) else None
@@ -55,17 +56,18 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
             tensors = [_tensor(value) for value in values]
             with (
                 compat_state.Scope(mapping, losses=plan.regularized) as scope,
-                _own_generator(states),
+                _own_generator(states or [_array(seed.value) for seed in own_seeds]),
             ):
                 scope.forget_losses()
                 results = plan.run(tensors, training=training, tape=tape)
-                kept = [(v, v.value.clone()) for v in program.kept if id(v) in scope.written]
+                kept = {id(v): (v, v.value.clone()) for v in program.kept if id(v) in scope.written}
+                kept |= {id(v): (v, _advanced(v, scope)) for v in own_seeds}
                 advanced = [_advanced(seed, scope) for seed in seeds]
         # A variable is overwritten in place; what shares its memory must be copied before.
         outputs = [_array(out, copy=_shared(out, variables)) for out in results[: program.count]]
         if program.updates:
             with torch.no_grad():
-                _assign(program, [result.detach() for result in results], kept)
+                _assign(program, [result.detach() for result in results], list(kept.values()))
         return outputs, advanced
 
     return call
