@@ -33,6 +33,16 @@ def slopes(loss: Callable[[], Any], variables: Sequence[Any]) -> list[Any]:
     return list(jax.grad(pure)([v.value for v in variables]))
 
 
+def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function of the engine's tensors, compiled where the engine's users compile."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        traced: Callable[[Any], Any] = tf.function(function)
+        return traced
+    return function
+
+
 def slope(loss: Callable[[Any], Any], at: Any) -> Array:
     """Return the gradient of a scalar function of one array."""
     given = np.asarray(at, "float32")
