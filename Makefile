@@ -26,6 +26,7 @@ tests: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q
 	$(BIN)/python -m pytest -q --engine jax
 	$(BIN)/python -m pytest -q --engine torch
+	$(BIN)/python -m pytest -q --engine openvino
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.listing
@@ -39,7 +40,7 @@ $(VENV)/core.stamp: pyproject.toml
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/core.stamp
-	$(BIN)/python -m pip install -q '$(TORCH)' -e '.[dev,jax,torch]'
+	$(BIN)/python -m pip install -q '$(TORCH)' -e '.[dev,jax,openvino,torch]'
 	touch $@
 
 clean:

@@ -1,7 +1,8 @@
 """One engine a process: Keras fixes its engine when it is imported, so a run tests one of them.
 
 `pytest` runs everything on TensorFlow. `pytest --engine jax` and `--engine torch` run the tests
-marked `engine` once more there. `make test` runs all three; an engine that is not installed fails.
+marked `engine` once more there, `--engine openvino` those that name it, since it is for inference
+alone. `make test` runs all four; an engine that is not installed fails.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+_WHOLE = ("tensorflow", "jax", "torch")  # the engines that can do everything
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--engine NAME`."""
-    parser.addoption("--engine", default="tensorflow", choices=["tensorflow", "jax", "torch"])
+    parser.addoption("--engine", default="tensorflow", choices=[*_WHOLE, "openvino"])
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,7 +40,7 @@ def _runs_on(item: pytest.Item, engine: str) -> bool:
     marks = list(item.iter_markers("engine"))
     if not marks:
         return engine == "tensorflow"
-    return all(not mark.args or engine in mark.args for mark in marks)
+    return all(engine in (mark.args or _WHOLE) for mark in marks)
 
 
 @pytest.fixture(scope="session")

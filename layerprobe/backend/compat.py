@@ -1,4 +1,4 @@
-"""The graph of Keras: with compat_state.py the only file that touches its private attributes.
+"""The graph of Keras: with compat_*.py the only file that touches its private attributes.
 
 Why private ones at all: `keras.Function` and `keras.Model` refuse two models that share a layer
 name, keep every activation alive, add nodes to the layers they are built on, and cannot reach into

@@ -59,6 +59,7 @@ ENGINES = {
         _own("tensorflow", install="layerprobe"),
         _own("jax"),
         _own("torch"),
+        _own("openvino"),
     )
 }
 
