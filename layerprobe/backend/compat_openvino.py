@@ -47,8 +47,8 @@ def random_states(operations: Iterable[Any]) -> list[Any]:
     return found if of_keras is None else [*found, of_keras.state]
 
 
-def names_of_attention(operations: Iterable[Any]) -> list[str]:
-    """Return the names of the layers of attention among some layers, and of those inside them."""
-    kinds = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+def names_of(operations: Iterable[Any], kinds: tuple[str, ...]) -> list[str]:
+    """Return the names of the layers of some of Keras' classes, of those inside layers too."""
+    classes = tuple(getattr(keras.layers, kind) for kind in kinds)
     inner = [i for layer in operations if is_layer(layer) for i in layer._flatten_layers()]
-    return list(dict.fromkeys(str(layer.name) for layer in inner if isinstance(layer, kinds)))
+    return list(dict.fromkeys(str(layer.name) for layer in inner if isinstance(layer, classes)))

@@ -31,7 +31,38 @@ CAPABILITIES = frozenset({"dynamic_batch", "channels_first"})
 _ELSEWHERE = "Use --backend tensorflow, jax or torch."
 _INT32 = np.iinfo(np.int32)
 # By itself OpenVINO takes the fastest precision that the processor has: 16 bits on many.
-_PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
+_SETTINGS: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+
+_NUMBERS = "Keras asks for numbers that are not known before the model runs"
+_TABLES = "it looks up in TensorFlow's tables"
+_SIZES = "with an open height, width or length OpenVINO gives results of another size"
+_MASKED = "OpenVINO gives NaN where a mask hides all, unless scores are returned"
+# Keras' own layers that run with wrong results, then those that fail: class -> when and why.
+_WRONG = {
+    **dict.fromkeys(("MultiHeadAttention", "GroupQueryAttention"), _MASKED),
+    **{f"Conv{rank}DTranspose": _SIZES for rank in (1, 2, 3)},
+    "LeakyReLU": "for integers OpenVINO takes a slope of 0",
+}
+_FAILING = {
+    "RNN": "Keras loses one of the states of a single cell in StackedRNNCells here",
+    "TimeDistributed": "Keras needs to know the length of the sequence here",
+    "MelSpectrogram": "Keras needs to know the size of the batch here",
+    **dict.fromkeys(("CategoryEncoding", "Discretization"), f"with multi_hot {_NUMBERS}"),
+    **dict.fromkeys(
+        """MixUp RandomColorDegeneration RandomGrayscale RandomHue RandomPosterization
+        RandomSaturation RandomSharpness""".split(),
+        _NUMBERS,
+    ),
+    **dict.fromkeys("HashedCrossing Hashing IntegerLookup StringLookup".split(), _TABLES),
+}
+UNSUPPORTED = _WRONG | _FAILING
+
+
+def set_threads(count: int | None) -> None:
+    """Set OpenVINO's threads for all models compiled from now on; see `Engine.set_threads`."""
+    _SETTINGS.pop("INFERENCE_NUM_THREADS", None)
+    if count is not None:
+        _SETTINGS["INFERENCE_NUM_THREADS"] = count
 
 
 def prepare(device: str) -> str:
@@ -106,9 +137,9 @@ def _trace(plan: Plan, *, training: bool) -> _Traced:
         for output, dtype in zip(outputs, dtypes, strict=True)
     ]
     model = openvino.Model(results, parameters)
-    _refuse_masked_attention(plan, model)
+    _refuse_wrong_nodes(plan, model)
     weights = [(variable, variable.value) for variable in scope.read.values()]
-    return _Traced(openvino.compile_model(model, "CPU", _PRECISION), dtypes, weights)
+    return _Traced(openvino.compile_model(model, "CPU", _SETTINGS), dtypes, weights)
 
 
 def _carrier(symbol: Symbol) -> Any:
@@ -140,8 +171,11 @@ def _run_step(plan: Plan, values: dict[int, Any], number: int, *, training: bool
     except Exception as error:  # whatever Keras raises
         operation = getattr(call, "operation", call)
         name = getattr(operation, "name", "the input of a nested model")
+        kind = type(operation).__name__
+        said = in_one_line(error, 150)
+        reason = f"{_FAILING[kind]} ({said})" if kind in _FAILING else said
         raise BackendError(
-            f"OpenVINO cannot run {name} ({type(operation).__name__}): {in_one_line(error)}",
+            f"OpenVINO cannot run {name} ({kind}): {reason}",
             fix=_ELSEWHERE,
             layer=name,
         ) from error
@@ -170,25 +204,39 @@ def _refuse_random(plan: Plan, scope: Scope) -> None:
         )
 
 
-def _refuse_masked_attention(plan: Plan, model: Any) -> None:
-    """Refuse attention with a mask: where it hides all, OpenVINO gives NaN, other engines a mean.
-
-    Attention that returns its scores is computed otherwise and is right.
-    """
+def _refuse_wrong_nodes(plan: Plan, model: Any) -> None:
+    """Refuse what OpenVINO runs with wrong results, as `UNSUPPORTED` says, wherever it stands."""
     for node in model.get_ops():
-        if node.get_type_name() != "ScaledDotProductAttention" or node.get_input_size() < 4:
+        kind = node.get_type_name()
+        if kind == "ScaledDotProductAttention" and _is_masked(node):
+            wrong: tuple[str, ...] = ("MultiHeadAttention", "GroupQueryAttention")
+        elif kind == "ConvolutionBackpropData" and _has_open_sizes(node):
+            wrong = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
+        elif kind == "PRelu" and not node.get_output_element_type(0).is_real():
+            wrong = ("LeakyReLU",)
+        else:
             continue
-        mask = node.input_value(3).get_node()
-        if mask.get_type_name() == "ConvertLike":  # a scalar that stands for no mask
-            mask = mask.input_value(0).get_node()
-        if mask.get_type_name() != "Constant":
-            names = ", ".join(compat_openvino.names_of_attention(plan.operations))
-            raise BackendError(
-                f"OpenVINO gives NaN for attention where a mask hides all: {names or 'attention'}.",
-                expected="attention without a mask, or called with return_attention_scores=True",
-                fix=_ELSEWHERE,
-                backend="openvino",
-            )
+        names = compat_openvino.names_of(plan.operations, wrong)
+        raise BackendError(
+            f"OpenVINO cannot run {', '.join(names) or kind}: {_WRONG[wrong[0]]}.",
+            fix=_ELSEWHERE,
+            backend="openvino",
+        )
+
+
+def _is_masked(attention: Any) -> bool:
+    if attention.get_input_size() < 4:
+        return False
+    mask = attention.input_value(3).get_node()
+    if mask.get_type_name() == "ConvertLike":  # a scalar that stands for no mask
+        mask = mask.input_value(0).get_node()
+    return bool(mask.get_type_name() != "Constant")
+
+
+def _has_open_sizes(convolution: Any) -> bool:
+    """Tell whether a dimension besides those of batch and channels is open."""
+    shape = convolution.input_value(0).get_partial_shape()
+    return any(size.is_dynamic for size in list(shape)[2:])
 
 
 def _refuse_float64(plan: Plan) -> None:
