@@ -16,86 +16,10 @@ from pathlib import Path
 
 import pytest
 from command import ROOT, environment
+from house import ALLOWED, ALLOWED_FOR_TYPES, THIRD_PARTY, WITHOUT_NUMPY
 
 PACKAGE = ROOT / "layerprobe"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-
-# Room -> the rooms it may import. A room is a module or a package directly inside layerprobe.
-_BASE = {"errors", "addresses", "layers"}
-_FORMULAS = {"loss_reader", "loss_expression"}
-_READS = {*_BASE, "sources", "sinks", "backend", "modelfile"}
-ALLOWED = {
-    **{room: set() for room in ("errors", "addresses", "interrupts", "stages")},
-    "layers": {"errors", "addresses"},
-    "modelfile": _BASE,
-    "sources": _BASE,
-    "sinks": _BASE,
-    "backend": {*_BASE, "modelfile"},
-    "feed": {*_BASE, "sources"},
-    "synthetic": _BASE,
-    "options": _BASE,
-    **{room: {"errors", "loss_expression"} for room in _FORMULAS},
-    "passes": {*_BASE, "backend", "feed", "options"},
-    "batches": {*_BASE, "sinks", "feed", "passes"},
-    "report": {*_READS, "feed", "batches"},
-    "pipeline": {*_READS, "feed", "synthetic", "options", "passes", "batches", "report", "stages"},
-    "epochs": {"feed", "batches", "stages"},
-    "targets": {*_BASE, "sources", "backend", "feed", "loss_expression"},
-    "training": {*_READS, *"feed options pipeline epochs targets".split(), *_FORMULAS},
-    "dump": {*_BASE, "sinks"},
-    "api": {*_READS, "feed", "options", "pipeline", "report", "dump", "targets", "training"},
-    "commands": {"", "backend", "interrupts", "screen"},
-    "cli": {"", "api", "errors", "interrupts", "backend", "report", "screen", "commands"},
-    "screen": {"modelfile"},
-    "testing": {"sources", "sinks", "backend"},
-    "": {"errors", "layers", "api", "backend", "dump", "modelfile", "report", "training"},
-    "__main__": {"cli"},
-}
-# For annotations alone, never at run time: the report describes a plan, which it is made from;
-# the screen shows what others found out.
-ALLOWED_FOR_TYPES = {"report": {"pipeline"}, "screen": {"backend"}}
-
-# Third-party package -> the files that may import it. Everybody may import NumPy.
-THIRD_PARTY = {
-    "click": {"cli.py", "screen.py", "commands/train.py"},
-    "rich": {"screen.py"},
-    "h5py": {
-        "modelfile/hdf5.py",
-        "modelfile/keras_zip.py",
-        "modelfile/weights.py",
-        "sources/hdf5.py",
-        "sinks/hdf5.py",
-        "sinks/manifest.py",
-        "dump/files.py",
-        "backend/loading.py",
-    },
-    "keras": {
-        "backend/compat.py",
-        "backend/compat_openvino.py",
-        "backend/compat_state.py",
-        "backend/loading.py",
-        "backend/named.py",
-        "backend/phase.py",
-        "backend/suite.py",
-        "backend/update_suite.py",
-        "backend/torch.py",
-        *(
-            f"backend/keras2/{name}.py"
-            for name in """aliases arithmetic arranging channels convolutions deferred images loops
-            losses printing randomness settings transposed values""".split()
-        ),
-    },
-    "tensorflow": {"backend/tensorflow.py"},
-    "jax": {"backend/jax.py", "backend/jax_zeros.py"},
-    "torch": {"backend/torch.py", "backend/torch_graph.py"},
-    "openvino": {"backend/openvino.py"},
-    "ml_dtypes": {"backend/compiled.py"},
-    "pytest": {"sources/suite.py", "sinks/suite.py", "backend/suite.py", "backend/update_suite.py"},
-}
-WITHOUT_NUMPY = {
-    *("errors", "addresses", "layers", "interrupts", "options", "stages", "cli", "commands"),
-    *("screen", "loss_expression", "loss_reader"),
-}
 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 # What may be longer, and why.
