@@ -1,6 +1,6 @@
 """The grammar of addresses: quoting names, taking an address apart, globs as regular expressions.
 
-    ADDRESS  = element *("/" element) [":" output]
+    ADDRESS  = element *("/" element) [":" (output / inside)]
     element  = name ["@" call]
 
 Characters with a meaning, and those a terminal cannot show, are percent-encoded in names, because
@@ -16,6 +16,8 @@ _MEANINGFUL = frozenset("%/@:*?[]!")
 # No model has a thousand million layers; and int() refuses text of some thousand digits.
 _INTEGER = re.compile(r"-?\d{1,9}\Z")
 _NUMBER = re.compile(r"\d{1,9}\Z")
+_INSIDE = re.compile(r"[a-z][a-z_]{1,40}\Z")
+_GROUP = re.compile(r"\(\?[a-zA-Z-]*:")
 
 
 def is_index(pattern: str) -> bool:
@@ -26,6 +28,18 @@ def is_index(pattern: str) -> bool:
 def is_glob(pattern: str) -> bool:
     """Tell whether a pattern holds a wildcard; in names those are always percent-encoded."""
     return any(c in pattern for c in "*?[")
+
+
+def names_insides(pattern: str) -> bool:
+    """Tell whether a glob or an expression asks for what layers compute on their way.
+
+    It does if a ":" stands in it; that of a group such as `(?:a|b)` does not count.
+
+    Example:
+        >>> names_insides("*:states"), names_insides("lstm*"), names_insides("(?:lstm|gru)")
+        (True, False, False)
+    """
+    return ":" in _GROUP.sub("", pattern)
 
 
 def quote(name: str) -> str:
@@ -56,10 +70,18 @@ def _percent(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
-def parse(address: str) -> tuple[list[tuple[str, int | None]], int] | None:
-    """Split an address into (name, call) elements and an output number; None if malformed."""
+def parse(address: str) -> tuple[list[tuple[str, int | None]], int | str] | None:
+    """Split an address into its parts; None if malformed.
+
+    Returns:
+        The (name, call) elements, and the number of an output or the name of an inside.
+
+    Example:
+        >>> parse("encoder@1/lstm:states")
+        ([('encoder', 1), ('lstm', None)], 'states')
+    """
     body, colon, output = address.partition(":")
-    if colon and not _NUMBER.match(output):
+    if colon and not _NUMBER.match(output) and not _INSIDE.match(output):
         return None
     elements: list[tuple[str, int | None]] = []
     for element in body.split("/"):
@@ -71,7 +93,7 @@ def parse(address: str) -> tuple[list[tuple[str, int | None]], int] | None:
         except UnicodeDecodeError:
             return None
         elements.append((name, int(call) if at else None))
-    return elements, int(output) if colon else 0
+    return elements, output if _INSIDE.match(output) else int(output or 0)
 
 
 def glob_to_regex(pattern: str) -> str:

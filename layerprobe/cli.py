@@ -42,6 +42,7 @@ Examples:
 _LIST_EXAMPLES = """\b
 Examples:
   layerprobe list-layers model.keras
+  layerprobe list-layers model.keras --insides
   layerprobe list-layers model.h5 --json | jq '.layers[].address'
 """
 _EXTRACT_EXAMPLES = """\b
@@ -151,8 +152,12 @@ def backends(*, as_json: bool) -> None:
 
 @main.command("list-layers", epilog=_LIST_EXAMPLES)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def list_layers(model: Path, *, as_json: bool) -> None:
+@click.option("--insides", is_flag=True,
+              help="List also what layers compute on their way: the states and gates of recurrent "
+              "layers (lstm:states), the probabilities of attention (mha:scores).")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True,
+              help="Print one JSON object, insides included.")  # fmt: skip
+def list_layers(model: Path, *, insides: bool, as_json: bool) -> None:
     """List the layer outputs of a saved MODEL.
 
     MODEL is an .h5, .hdf5 or .keras file. The addresses in the second column are what
@@ -162,7 +167,7 @@ def list_layers(model: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(file.to_json(), indent=1))
     else:
-        print_table(file)
+        print_table(file, insides=insides)
 
 
 @main.command(epilog=_EXTRACT_EXAMPLES)
@@ -170,8 +175,8 @@ def list_layers(model: Path, *, as_json: bool) -> None:
 @click.option(
     "--layer", "-l", "layers", multiple=True, metavar="ADDRESS",
     help="A layer output to extract, at least one. A number as in model.layers, a name, a path "
-    "(vgg/conv1), a call (encoder@1), an output (lstm:1), a glob (block*_conv?), re:EXPRESSION, "
-    "class:Conv2D, or all.",
+    "(vgg/conv1), a call (encoder@1), an output (lstm:1), an inside (lstm:gates), a glob "
+    "(block*_conv?), re:EXPRESSION, class:Conv2D, or all.",
 )  # fmt: skip
 @click.option(
     "--input", "-i", "inputs", multiple=True, metavar="DATA",

@@ -7,14 +7,14 @@ This file is plain data: no framework and no NumPy, so that listing a model cost
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import overload
 
-from layerprobe.addresses import glob_to_regex, is_glob, is_index, parse
+from layerprobe import misses
+from layerprobe.addresses import glob_to_regex, is_glob, is_index, names_insides, parse
 from layerprobe.errors import LayerNotFound
 
 Shape = tuple[int | None, ...]
@@ -81,6 +81,7 @@ class LayerOutput:
             tell them apart.
         trainable: Whether the layer and every model around it is trainable.
         inbound: Addresses this call takes its input from.
+        inside: For what a layer computes on its way and does not put out: its name, as "states".
     """
 
     address: str
@@ -93,6 +94,7 @@ class LayerOutput:
     params: int | None
     trainable: bool
     inbound: tuple[str, ...]
+    inside: str = ""
 
     @property
     def name(self) -> str:
@@ -129,6 +131,11 @@ class LayerOutput:
 class LayerTable(Sequence[LayerOutput]):
     """The layer outputs of a model, in the order of the listing.
 
+    Attributes:
+        rows: The layer outputs.
+        insides: What layers compute on their way, by addresses such as "lstm:states".
+        closed: For layers that seem to have insides and do not give them: why not, by path.
+
     Example:
         >>> row = LayerOutput(
         ...     address="dense", index=0, path=(("dense", 0),), output=0, class_name="Dense",
@@ -140,6 +147,8 @@ class LayerTable(Sequence[LayerOutput]):
     """
 
     rows: tuple[LayerOutput, ...]
+    insides: tuple[LayerOutput, ...] = ()
+    closed: Mapping[tuple[tuple[str, int], ...], str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -156,6 +165,12 @@ class LayerTable(Sequence[LayerOutput]):
     def __iter__(self) -> Iterator[LayerOutput]:
         return iter(self.rows)
 
+    def with_insides(self) -> list[LayerOutput]:
+        """Return all rows, the insides of each call after its outputs."""
+        place = {row.path: i for i, row in enumerate(self.rows)}
+        rows = (*self.rows, *self.insides)
+        return sorted(rows, key=lambda row: (place[row.path], row.inside != ""))
+
     @cached_property
     def _layer_count(self) -> int:
         return 1 + max((row.index for row in self.rows if row.index is not None), default=-1)
@@ -166,6 +181,7 @@ class LayerTable(Sequence[LayerOutput]):
         Args:
             patterns: Addresses, indices, globs (`*` and `?` stay inside one path element, `**`
                 crosses them), `re:EXPRESSION` (searched in the address), `class:NAME`, or `all`.
+                Insides are found by a glob or an expression only if it has a ":" (`*:states`).
 
         Raises:
             LayerNotFound: A pattern names nothing, or names a layer with several calls without
@@ -188,21 +204,12 @@ class LayerTable(Sequence[LayerOutput]):
             return candidates[0]
         if not candidates:
             raise self._not_found(address)
-        calls = [row.address for row in candidates]
-        raise LayerNotFound(
-            f"{address!r} names a layer that is called {len(calls)} times.",
-            expected=f"one of its calls: {_listed(calls)}",
-            fix=f"Give the call, or take all of them with '{_every_call(calls)}'.",
-            address=address,
-            candidates=calls,
-        )
+        raise misses.several_calls(address, [row.address for row in candidates])
 
     def nearest(self, address: str, count: int = 5) -> list[str]:
         """Return the addresses that look most like a mistyped one, best first."""
-        addresses = [row.address for row in self.rows]
-        close = difflib.get_close_matches(address, addresses, count, cutoff=0.5)
-        inside = [a for a in addresses if address and address in a and a not in close]
-        return (close + inside)[:count]
+        rows = (*self.rows, *self.insides) if ":" in address else self.rows
+        return misses.nearest(address, [row.address for row in rows], count)
 
     def _matches(self, pattern: str) -> list[LayerOutput]:
         if pattern == "all":
@@ -211,11 +218,12 @@ class LayerTable(Sequence[LayerOutput]):
             wanted = pattern.removeprefix("class:")
             rows = [row for row in self.rows if row.class_name == wanted]
         elif pattern.startswith("re:"):
-            expression = _compiled(pattern, pattern.removeprefix("re:"))
-            rows = [row for row in self.rows if expression.search(row.address)]
+            text = pattern.removeprefix("re:")
+            search = _compiled(pattern, text).search
+            rows = [row for row in self._asked_by(text) if search(row.address)]
         elif is_glob(pattern):
-            expression = _compiled(pattern, glob_to_regex(pattern))
-            rows = [row for row in self.rows if expression.fullmatch(row.address)]
+            fits = _compiled(pattern, glob_to_regex(pattern)).fullmatch
+            rows = [row for row in self._asked_by(pattern) if fits(row.address)]
         else:
             return [self.find(pattern)]
         if not rows:
@@ -226,63 +234,39 @@ class LayerTable(Sequence[LayerOutput]):
         wanted = index + self._layer_count if index < 0 else index
         return [row for row in self.rows if row.index == wanted and row.output == 0]
 
+    def _asked_by(self, pattern: str) -> list[LayerOutput]:
+        """Return the rows a glob or an expression is looked for in."""
+        return self.with_insides() if names_insides(pattern) else list(self.rows)
+
     def _at_path(self, address: str) -> list[LayerOutput]:
         parsed = parse(address)
         if parsed is None:
             return []
-        elements, output = parsed
-        return [
-            row
-            for row in self.rows
-            if row.output == output
-            and len(row.path) == len(elements)
-            and all(
-                name == wanted and (call is None or call == at)
-                for (name, at), (wanted, call) in zip(row.path, elements, strict=True)
-            )
-        ]
+        elements, last = parsed
+        at = [row for row in (*self.rows, *self.insides) if _leads_to(elements, row.path)]
+        return [row for row in at if (row.inside or row.output) == last]
 
     def _not_found(self, pattern: str) -> LayerNotFound:
-        kind, _, word = (
-            pattern.rpartition(":") if pattern.startswith("class:") else ("", "", pattern)
-        )
-        if kind:
-            classes = sorted({row.class_name for row in self.rows})
-            near = difflib.get_close_matches(word, classes, 5, cutoff=0.4) or classes
-        else:
-            near = self.nearest(word)
-        if is_index(pattern):
-            expected = f"a number from {-self._layer_count} to {self._layer_count - 1}"
-        else:
-            expected = (
-                f"a layer of this model; closest: {_listed(near)}"
-                if near
-                else "a layer of this model"
-            )
-        return LayerNotFound(
-            f"No layer matches {pattern!r}. This model has {len(self.rows)} layer outputs.",
-            expected=expected,
-            fix="List them with: layerprobe list-layers MODEL",
-            address=pattern,
-            candidates=near,
-        )
+        parsed = None if pattern.startswith(("class:", "re:")) else parse(pattern)
+        if parsed is not None and isinstance(parsed[1], str):
+            # Who asks for `distributed/lstm:states` is to hear what `distributed` does.
+            for elements in (parsed[0], parsed[0][:-1]):
+                at = [row for row in self.rows if _leads_to(elements, row.path)]
+                if at and (elements == parsed[0] or at[0].path in self.closed):
+                    known = [row.address for row in self.insides if row.path == at[0].path]
+                    reason = self.closed.get(at[0].path, "")
+                    return misses.no_inside(pattern, at[0].class_name, known, reason)
+        addresses = [row.address for row in self.rows]
+        classes = sorted({row.class_name for row in self.rows})
+        return misses.not_found(pattern, addresses, classes, self._layer_count)
 
 
-def _listed(words: Sequence[str], limit: int = 8) -> str:
-    shown = ", ".join(words[:limit])
-    return shown if len(words) <= limit else f"{shown}, … ({len(words)} in all)"
-
-
-def _every_call(addresses: Sequence[str]) -> str:
-    """Return the pattern of addresses that differ in the numbers of their calls alone."""
-    levels = zip(*(address.split("/") for address in addresses), strict=True)
-    parts = []
-    for elements in levels:
-        part = re.escape(elements[0])
-        if len(set(elements)) > 1:
-            part = re.sub(r"@\d+", lambda _: r"@\d+", part)
-        parts.append(part)
-    return f"re:^{'/'.join(parts)}$"
+def _leads_to(elements: Sequence[tuple[str, int | None]], path: Sequence[tuple[str, int]]) -> bool:
+    """Tell whether the names and calls of an address are those of a path."""
+    return len(path) == len(elements) and all(
+        name == wanted and (call is None or call == at)
+        for (name, at), (wanted, call) in zip(path, elements, strict=True)
+    )
 
 
 def _compiled(pattern: str, expression: str) -> re.Pattern[str]:

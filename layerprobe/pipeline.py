@@ -265,7 +265,7 @@ def open_inputs(
 
 def _needed_inputs(file: ModelFile, wanted: Sequence[LayerOutput]) -> list[TensorSpec]:
     """Return the model's inputs that the wanted layer outputs depend on."""
-    by_address = {row.address: row for row in file.table}
+    by_address = {row.address: row for row in file.table.with_insides()}
     waiting = [row.address for row in wanted]
     reached: set[str] = set()
     while waiting:

@@ -84,8 +84,8 @@ class _Bar:
         click.echo("\r" + " " * len(_LOADING) + "\r", nl=False, err=True)
 
 
-def print_table(file: ModelFile) -> None:
-    """Print the layer outputs of a model as a table on stdout."""
+def print_table(file: ModelFile, *, insides: bool) -> None:
+    """Print the layer outputs of a model as a table on stdout, maybe what is inside as well."""
     rows = (
         (
             "" if row.index is None else str(row.index),
@@ -96,7 +96,7 @@ def print_table(file: ModelFile) -> None:
             "?" if row.params is None else f"{row.params:,}",
             "?" if row.bytes_per_row is None else f"{row.bytes_per_row:,}",
         )
-        for row in file.table
+        for row in (file.table.with_insides() if insides else file.table)
     )
     params = "unknown" if file.params is None else f"{file.params:,}"
     made = f"Keras {file.keras_version or '?'}" + (f" on {file.backend}" if file.backend else "")

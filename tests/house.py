@@ -8,7 +8,8 @@ _FORMULAS = {"loss_reader", "loss_expression"}
 _READS = {*_BASE, "sources", "sinks", "backend", "modelfile"}
 ALLOWED = {
     **{room: set() for room in ("errors", "addresses", "interrupts", "stages")},
-    "layers": {"errors", "addresses"},
+    "misses": {"errors", "addresses"},
+    "layers": {"errors", "addresses", "misses"},
     "modelfile": _BASE,
     "sources": _BASE,
     "sinks": _BASE,
@@ -55,9 +56,11 @@ THIRD_PARTY = {
         "backend/compat.py",
         "backend/compat_openvino.py",
         "backend/compat_state.py",
+        "backend/insides.py",
         "backend/loading.py",
         "backend/named.py",
         "backend/phase.py",
+        "backend/steps.py",
         "backend/suite.py",
         "backend/update_suite.py",
         "backend/torch.py",

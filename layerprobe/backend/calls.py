@@ -88,13 +88,28 @@ class LayerCall:
     masked: tuple[int, ...]
     takes_training: bool
 
-    def run(self, taken: Sequence[Any], *, training: bool) -> list[Any]:
-        """Call the layer as the node did, on the values taken: its tensors, then their masks."""
+    @classmethod
+    def of(cls, node: Any) -> LayerCall:
+        """Return the call that a node of the graph records."""
+        masked = tuple(position for position, _ in compat.masks_carried(node))
+        return cls(node.operation, node, masked, compat.takes_training(node.operation))
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Two calls of one identity compute the same from the same tensors."""
+        return id(self.operation), compat.fixed_arguments(self.node)
+
+    def arguments(self, taken: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of the call, from its tensors and then the masks they carry."""
         symbols = self.node.input_tensors
         for position, mask in zip(self.masked, taken[len(symbols) :], strict=True):
             compat.attach_mask(taken[position], mask)
         tensors = {id(t): value for t, value in zip(symbols, taken, strict=False)}
-        args, kwargs = compat.fill_in(self.node, tensors)
+        return compat.fill_in(self.node, tensors)
+
+    def run(self, taken: Sequence[Any], *, training: bool) -> list[Any]:
+        """Call the layer as the node did, on the values taken: its tensors, then their masks."""
+        args, kwargs = self.arguments(taken)
         if self.takes_training:
             # Keras' own predict sets it on every layer, even where the model was built otherwise.
             kwargs["training"] = training
@@ -218,9 +233,8 @@ class Tracer:
         elif _ids((*within, node)) in self._entered:
             return needed[0]
         else:
-            masked = tuple(position for position, _ in compat.masks_carried(node))
-            call = LayerCall(operation, node, masked, compat.takes_training(operation))
-            key = (id(operation), compat.fixed_arguments(node))
+            call = LayerCall.of(node)
+            key = call.identity
         number = self._call_numbers.setdefault((key, tuple(needed)), len(self.calls))
         if number == len(self.calls):
             self.calls.append(call)

@@ -137,6 +137,11 @@ def masks_carried(node: Any) -> list[tuple[int, Any]]:
     return [(i, mask) for i, mask in masks if mask is not None]
 
 
+def mask_of(value: Any) -> Any:
+    """Return the mask that a tensor carries, or None."""
+    return get_keras_mask(value)
+
+
 def attach_mask(value: Any, mask: Any) -> None:
     """Make a tensor carry a mask, as Keras' layers expect it."""
     set_keras_mask(value, mask)

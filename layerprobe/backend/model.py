@@ -7,6 +7,7 @@ from typing import Any
 from layerprobe.addresses import quote
 from layerprobe.backend import compat
 from layerprobe.backend.calls import Symbol, Within
+from layerprobe.backend.insides import inside_tensors
 from layerprobe.layers import LayerOutput, LayerTable
 
 
@@ -35,6 +36,8 @@ class Model:
         self.inputs = [self._end(tensor) for tensor in compat.graph_inputs(graph)]
         self.outputs = [self._end(tensor) for tensor in compat.graph_outputs(graph)]
         self._addresses: dict[tuple[tuple[int, ...], int], str] | None = None
+        self._insides: dict[int, dict[str, Any]] = {}  # by the node of the call, each made once
+        self._inside_addresses: dict[tuple[tuple[int, ...], int], str] = {}
 
     def __getitem__(self, address: str) -> Symbol:
         """Return the symbolic tensor of one layer output.
@@ -54,7 +57,11 @@ class Model:
             graph = compat.graph_of(layer)
         name, number = row.path[-1]
         node = compat.calls(graph, compat.layer_named(graph, name))[number]
-        return Symbol(node.outputs[row.output], tuple(within), row.address, self)
+        if not row.inside:
+            return Symbol(node.outputs[row.output], tuple(within), row.address, self)
+        made = self._inside(row, node)
+        self._inside_addresses[tuple(id(n) for n in within), id(made)] = row.address
+        return Symbol(made, tuple(within), row.address, self)
 
     def address_of(self, within: Within, tensor: Any) -> str | None:
         """Return the address of a symbolic tensor of this model, or None if it has none."""
@@ -65,7 +72,14 @@ class Model:
                 key = tuple(id(node) for node in symbol.within), id(symbol.tensor)
                 found.setdefault(key, row.address)
             self._addresses = found
-        return self._addresses.get((tuple(id(node) for node in within), id(tensor)))
+        key = tuple(id(node) for node in within), id(tensor)
+        return self._addresses.get(key) or self._inside_addresses.get(key)
+
+    def _inside(self, row: LayerOutput, node: Any) -> Any:
+        if id(node) not in self._insides:
+            names = [r.inside for r in self.table.insides if r.path == row.path]
+            self._insides[id(node)] = inside_tensors(node, names)
+        return self._insides[id(node)][row.inside]
 
     def _end(self, tensor: Any) -> Symbol:
         operation, _, _ = compat.history(tensor)

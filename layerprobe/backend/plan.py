@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from layerprobe.backend import compat
 from layerprobe.backend.calls import Call, Symbol, Tracer
+from layerprobe.backend.insides import before_their_layers
 from layerprobe.backend.missing import refuse_inside_mask, refuse_missing, refuse_twins
 from layerprobe.backend.specials import Gradients, Losses, Read
 
@@ -202,7 +203,7 @@ def _needed_calls(tracer: Tracer, fed: Sequence[int], wanted: Sequence[int]) -> 
     # A variable is read before any layer writes to it: values come from the state at the beginning.
     reads = [call for call in order if isinstance(tracer.calls[call], Read)]
     others = [call for call in order if not isinstance(tracer.calls[call], Read)]
-    return _losses_last(tracer, reads + others)
+    return before_their_layers(tracer, _losses_last(tracer, reads + others))
 
 
 def _losses_last(tracer: Tracer, order: Sequence[int]) -> list[int]:

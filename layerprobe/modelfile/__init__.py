@@ -126,6 +126,7 @@ class ModelFile:
                 "params": self.params,
             },
             "layers": [row.to_json() for row in self.table],
+            "insides": [row.to_json() for row in self.table.with_insides() if row.inside],
         }
 
 

@@ -8,7 +8,7 @@ because Keras' inference is wrong in places: integers that pass a layer, for one
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from layerprobe.addresses import quote
@@ -16,6 +16,7 @@ from layerprobe.errors import ModelError, TrustError
 from layerprobe.layers import LayerOutput, LayerTable, TensorSpec
 from layerprobe.modelfile.configs import contradictions_named, has_graph, parse
 from layerprobe.modelfile.graph import Edge, Graph, Layer
+from layerprobe.modelfile.insides import insides
 from layerprobe.modelfile.shapes import Tensor, infer
 
 _Call = tuple[str, int]  # a layer's name and which of its calls
@@ -71,7 +72,7 @@ def listing(graph: Graph, params: Mapping[tuple[str, ...], int | None]) -> Listi
     first = {row.path: row for row in level.rows if row.depth == 0 and row.output == 0}
     inputs = (first[(edge.layer, 0),] for edge in graph.inputs)
     return Listing(
-        table=LayerTable(tuple(level.rows)),
+        table=LayerTable(tuple(level.rows), tuple(level.insides), level.closed),
         inputs=tuple(TensorSpec(row.address, row.output_shape, row.dtype) for row in inputs),
         outputs=tuple(TensorSpec(end.address, *end.tensor) for end in ends),
     )
@@ -87,6 +88,8 @@ class _Level:
         arguments: What the call feeds to the graph's inputs; empty for the outermost model.
         trainable: Whether all models around are.
         rows: The rows found, in the order of the listing.
+        insides: What their layers compute on their way, in the order of the graph.
+        closed: Why others do not give theirs, by path.
     """
 
     graph: Graph
@@ -96,6 +99,8 @@ class _Level:
     arguments: Sequence[_Value] = ()
     trainable: bool = True
     rows: list[LayerOutput] = field(default_factory=list)
+    insides: list[LayerOutput] = field(default_factory=list)
+    closed: dict[tuple[_Call, ...], str] = field(default_factory=dict)
     _values: dict[_Call, list[_Value]] = field(default_factory=dict)
 
     def expand(self) -> list[_Value]:
@@ -125,6 +130,7 @@ class _Level:
                 for output, tensor in enumerate(self._with_stored(here, tensors))
             ]
             blocks[here] = made + (inner.rows if inner else [])
+            self._note_insides(layer, number, made[0])
             self._values[here] = [
                 _Value(Tensor(row.output_shape, row.dtype), row.address) for row in made
             ]
@@ -164,7 +170,28 @@ class _Level:
             prefix=self._address(layer, number) + "/",
             arguments=sources[: len(layer.model.inputs)],
             trainable=self._trains(layer),
+            insides=self.insides,
+            closed=self.closed,
         )
+
+    def _note_insides(self, layer: Layer, number: int, row: LayerOutput) -> None:
+        """Note the insides of a call, whose first output has a row, or why it gives none."""
+        if layer.is_input or layer.is_operation:
+            return
+        arguments, kwargs = self._taken(layer, number)
+        found = insides(layer.class_name, layer.config, arguments, kwargs)
+        if isinstance(found, str):
+            self.closed |= {row.path: found} if found else {}
+            return
+        for name, (shape, dtype) in found.items():
+            made = replace(row, address=f"{row.address}:{name}", inside=name)
+            self.insides.append(replace(made, output_shape=shape, dtype=dtype))
+
+    def _taken(self, layer: Layer, number: int) -> tuple[list[Tensor], Mapping[str, Any]]:
+        """Return what is known of the tensors a call takes, by position and by name."""
+        call = layer.calls[number]
+        arguments = [self._value(edge).tensor for edge in call.positional_edges]
+        return arguments, self._tensors_in(call.kwargs)
 
     def _outputs(
         self, layer: Layer, number: int, sources: Sequence[_Value], inner: _Level | None
@@ -175,9 +202,7 @@ class _Level:
             return [_merged(_declared(layer), sources[0].tensor if sources else _UNKNOWN)]
         if layer.is_operation:
             return [_UNKNOWN]
-        call = layer.calls[number]
-        arguments = [self._value(edge).tensor for edge in call.positional_edges]
-        kwargs = self._tensors_in(call.kwargs)
+        arguments, kwargs = self._taken(layer, number)
         found = infer(layer.class_name, layer.config, arguments, kwargs, _infer_nested)
         return [_UNKNOWN] if found is None else list(found)
 
