@@ -54,6 +54,7 @@ THIRD_PARTY = {
     },
     "keras": {
         "backend/compat.py",
+        "backend/compat_calls.py",
         "backend/compat_openvino.py",
         "backend/compat_state.py",
         "backend/insides.py",

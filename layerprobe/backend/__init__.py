@@ -38,6 +38,7 @@ _LAZY = {
         "model": "Model",
         "phase": "clear_session in_test_phase in_train_phase learning_phase learning_phase_scope "
         "set_learning_phase",
+        "probes": "Subclassed probe subclassed",
         "updates": "get_updates moving_average_update state_updates update update_add update_sub",
     }.items()
     for name in names.split()

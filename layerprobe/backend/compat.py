@@ -1,4 +1,4 @@
-"""The graph of Keras: with compat_*.py the only file that touches its private attributes.
+"""The graph of Keras: one of the files, compat*.py, that touch its private attributes.
 
 Why private ones at all: `keras.Function` and `keras.Model` refuse two models that share a layer
 name, keep every activation alive, add nodes to the layers they are built on, and cannot reach into
@@ -172,6 +172,11 @@ def _comparable(leaf: Any) -> Any:
 def flatten(structure: Any) -> list[Any]:
     """Return the leaves of a nested structure in Keras' order."""
     return list(tree.flatten(structure))
+
+
+def mapped(function: Callable[[Any], Any], structure: Any) -> Any:
+    """Return a nested structure with a function applied to its leaves."""
+    return tree.map_structure(function, structure)
 
 
 def output_spec(function: Callable[..., Any], tensors: Sequence[Any]) -> Any:

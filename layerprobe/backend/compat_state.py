@@ -1,9 +1,8 @@
 """The state of Keras: variables, random generators, losses, optimizers, and the scope of a pass.
 
-With compat.py and compat_openvino.py the only file that touches private attributes of Keras. What
-is private here: the states of random generators, the losses that layers note while they run, and
-the call context that tells a layer whether it runs by itself (it then forgets the losses noted
-before).
+One of the files, compat*.py, that touch private attributes of Keras. Private here: the states of
+random generators, the losses that layers note while they run, and the call context that tells a
+layer whether it runs by itself (it then forgets the losses noted before).
 """
 
 from __future__ import annotations

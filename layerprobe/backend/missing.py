@@ -1,4 +1,4 @@
-"""What cannot be computed from what is fed, and what must be fed besides: said by name."""
+"""What cannot be computed from what is fed, or seen inside a call: said by name, with the fix."""
 
 from __future__ import annotations
 
@@ -63,6 +63,29 @@ def refuse_missing(
         fix="" if inputs else NO_INPUT,
         missing=missing,
         exit_code=2,
+    )
+
+
+def never_executed(path: str, count: int) -> BackendError:
+    """Return the error for a call that does not happen."""
+    times = "never" if not count else "once" if count == 1 else f"{count} times"
+    return BackendError(
+        f"{path} is not executed: its layer is called {times} in this pass.",
+        expected="a call that happens" if not count else f"a call number below {count}",
+        fix="" if count else "Another layer may do its work, or it runs in training only.",
+        address=path,
+        calls=count,
+    )
+
+
+def not_capturable(path: str, why: str) -> BackendError:
+    """Return the error for a layer whose values cannot be had."""
+    return BackendError(
+        f"{path} cannot be captured: {why}.",
+        expected="a layer whose calls all happen outside of loops and branches",
+        fix="Take the output of the layer around it.",
+        address=path,
+        reason=why,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from layerprobe.backend import compat
 from layerprobe.backend.calls import Call, Symbol, Tracer
 from layerprobe.backend.insides import before_their_layers
+from layerprobe.backend.interception import join, settled
 from layerprobe.backend.missing import refuse_inside_mask, refuse_missing, refuse_twins
 from layerprobe.backend.specials import Gradients, Losses, Read
 
@@ -168,6 +169,7 @@ def make_plan(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> Plan:
     tracer = Tracer([*inputs, *outputs])
     fed = [tracer.identify(symbol.within, symbol.tensor) for symbol in inputs]
     wanted = [tracer.identify(symbol.within, symbol.tensor) for symbol in outputs]
+    join(tracer)
     refuse_twins(inputs, fed)
     refuse_inside_mask(inputs)
     order = _needed_calls(tracer, fed, wanted)
@@ -175,13 +177,13 @@ def make_plan(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> Plan:
     last_use = {slot: number for number, call in enumerate(order) for slot in tracer.takes[call]}
     kept = set(wanted)
     read = (set(last_use) | kept) - set(fed)  # a fed value is never replaced by a computed one
+    losses = any(isinstance(tracer.calls[call], Losses) for call in order)
     steps = []
     for number, call in enumerate(order):
         gives = [(slot, out) for out, slot in tracer.gives[call].items() if slot in read]
         frees = {s for s in tracer.takes[call] if last_use[s] == number and s not in kept}
-        steps.append(
-            Step(tracer.calls[call], tracer.takes[call], tuple(gives), tuple(sorted(frees)))
-        )
+        runs = settled(tracer.calls[call], [out for _, out in gives], losses=losses)
+        steps.append(Step(runs, tracer.takes[call], tuple(gives), tuple(sorted(frees))))
     return Plan(tuple(inputs), tuple(outputs), tuple(steps), tuple(fed), tuple(wanted))
 
 
