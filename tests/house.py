@@ -56,6 +56,7 @@ THIRD_PARTY = {
         "backend/compat.py",
         "backend/compat_calls.py",
         "backend/compat_openvino.py",
+        "backend/compat_operations.py",
         "backend/compat_state.py",
         "backend/insides.py",
         "backend/loading.py",
@@ -75,7 +76,7 @@ THIRD_PARTY = {
     "jax": {"backend/jax.py", "backend/jax_zeros.py"},
     "torch": {"backend/torch.py", "backend/torch_graph.py"},
     "openvino": {"backend/openvino.py"},
-    "ml_dtypes": {"backend/compiled.py"},
+    "ml_dtypes": {"backend/values.py"},
     "pytest": {"sources/suite.py", "sinks/suite.py", "backend/suite.py", "backend/update_suite.py"},
 }
 WITHOUT_NUMPY = {

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from layerprobe.backend import compat
+from layerprobe.backend import compat, compat_operations
 
 Within = tuple[Any, ...]  # the nodes of nested models' calls, outermost first
 
@@ -92,7 +92,7 @@ class LayerCall:
     def of(cls, node: Any) -> LayerCall:
         """Return the call that a node of the graph records."""
         masked = tuple(position for position, _ in compat.masks_carried(node))
-        return cls(node.operation, node, masked, compat.takes_training(node.operation))
+        return cls(node.operation, node, masked, compat_operations.takes_training(node.operation))
 
     @property
     def identity(self) -> tuple[Any, ...]:

@@ -7,7 +7,6 @@ nested models. The graph underneath (nodes, tensors, their history) is unchanged
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,9 +14,13 @@ from typing import Any
 
 import keras
 from keras.src import tree
-from keras.src.backend import compute_output_spec, get_keras_mask, set_keras_mask
+from keras.src.backend import (
+    SUPPORTS_SPARSE_TENSORS,
+    compute_output_spec,
+    get_keras_mask,
+    set_keras_mask,
+)
 from keras.src.models.functional import Functional
-from keras.src.ops.core import StopGradient
 from keras.src.ops.node import Node
 from keras.src.ops.operation import Operation as _Operation
 from keras.src.saving import saving_lib
@@ -27,7 +30,6 @@ from layerprobe.errors import BackendError
 
 KerasTensor = keras.KerasTensor
 Operation = _Operation
-_OPERATION_MODULES = ("numpy", "nn", "math", "core", "image", "linalg")
 
 
 def is_symbolic(value: object) -> bool:
@@ -203,13 +205,6 @@ def carry_mask(old: Any, new: Any) -> Any:
     return new
 
 
-def takes_training(operation: Any) -> bool:
-    """Tell whether a layer behaves differently in training."""
-    if not isinstance(operation, keras.Layer):
-        return False
-    return "training" in inspect.signature(operation.call).parameters
-
-
 def enter(tensor: Any, value: Any, mask: Any) -> Any:
     """Return a value as a nested model takes it: in its input's dtype and rank, with its mask."""
     carried = get_keras_mask(value) if mask is None else mask
@@ -233,16 +228,6 @@ def load_archive(path: Path) -> Any:
 def save_archive(model: Any, file: Any) -> None:
     """Write a model as a .keras archive into an open file, whatever its name."""
     saving_lib._save_model_to_fileobj(model, file, "h5")
-
-
-def operation_module(class_name: str) -> str | None:
-    """Return the module of one of Keras' own operations, such as `NotEqual`, or None."""
-    for name in _OPERATION_MODULES:
-        module = importlib.import_module(f"keras.src.ops.{name}")
-        found = getattr(module, class_name, None)
-        if inspect.isclass(found) and issubclass(found, _Operation):
-            return module.__name__
-    return None
 
 
 def constant(value: Any, dtype: str) -> Any:
@@ -272,23 +257,9 @@ def packed(structure: Any, leaves: Sequence[Any]) -> Any:
 
 def new_input(shape: Sequence[int | None], **options: Any) -> Any:
     """Return a symbolic tensor that belongs to no model yet."""
+    if options.get("sparse") and not SUPPORTS_SPARSE_TENSORS:
+        options["sparse"] = False
     return keras.Input(batch_shape=tuple(shape), **options)
-
-
-def is_keras_own(operation: Any) -> bool:
-    """Tell whether an operation is one of Keras' own that runs no function of the user's."""
-    run = [type(operation)] + [
-        function
-        for name in ("activation", "recurrent_activation", "activity_regularizer")
-        if (function := getattr(operation, name, None)) is not None
-    ]
-    own = all((getattr(part, "__module__", None) or "").startswith("keras.") for part in run)
-    return own and not isinstance(operation, keras.layers.Lambda)
-
-
-def stops_gradient(operation: Any) -> bool:
-    """Tell whether an operation is there to stop gradients."""
-    return isinstance(operation, StopGradient)
 
 
 def is_source(tensor: Any) -> bool:
@@ -302,3 +273,8 @@ def is_source(tensor: Any) -> bool:
 def reset_uids() -> None:
     """Begin anew with the numbers in the names that Keras makes up."""
     _reset_uids()
+
+
+def as_array(value: Any) -> Any:
+    """Return a tensor of the engine as a NumPy array."""
+    return keras.ops.convert_to_numpy(value)

@@ -13,10 +13,12 @@ from layerprobe.backend import compat, compat_state
 from layerprobe.backend.calls import Symbol
 from layerprobe.backend.complaints import in_one_line
 from layerprobe.backend.engine import Compiled, Engine
+from layerprobe.backend.hosted import compile_hosted
 from layerprobe.backend.missing import NO_INPUT
 from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program, make_program
 from layerprobe.backend.specials import is_phase
+from layerprobe.backend.values import fitting
 from layerprobe.errors import BackendError, DataError, LayerprobeError
 
 Array = np.ndarray[Any, Any]
@@ -66,15 +68,16 @@ class Function:
             BackendError: The engine failed; no variable has been changed.
         """
         given, training = self._split(values)
-        arrays = [_fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
+        arrays = [fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
         compiled = self._variant(training)
         # What moves state takes turns, or two threads would start from the same old one.
         moves = self._program.updates or self._program.seeds_in(training)
         with _TURN if moves else nullcontext():
             results = self._computed(compiled, arrays, training=training)
         # An output may be a view of an input that passed through; the caller owns both.
+        shared = [array for array in arrays if isinstance(array, np.ndarray)]
         owned = [
-            result.copy() if any(np.may_share_memory(result, a) for a in arrays) else result
+            result.copy() if any(np.may_share_memory(result, a) for a in shared) else result
             for result in results
         ]
         return owned[0] if self._packing is None else _packed(self._packing, iter(owned))
@@ -137,7 +140,7 @@ class Function:
         if training not in self._compiled:
             try:
                 with compat_state.names_kept():
-                    compiled = self._engine.compile(self._program, training=training)
+                    compiled = compile_hosted(self._engine, self._program, training=training)
                 self._compiled[training] = compiled
             except LayerprobeError:
                 raise
@@ -234,41 +237,3 @@ def _symbol(value: Any, models: tuple[Any, ...]) -> Symbol:
 
 def _is_empty(value: Any) -> bool:
     return isinstance(value, (list, tuple, dict)) and not value
-
-
-def _fitting(symbol: Symbol, value: Any) -> Array:
-    """Return a value as an array of a symbol's dtype and shape."""
-    name = symbol.address or symbol.tensor.name
-    array = np.asarray(value)
-    fits = len(array.shape) == len(symbol.shape) and all(
-        want is None or want == have for want, have in zip(symbol.shape, array.shape, strict=True)
-    )
-    if not fits:
-        raise DataError(
-            f"The array for {name!r} has shape {array.shape}.",
-            expected=f"shape {symbol.shape}",
-            name=name,
-            shape=array.shape,
-        )
-    if array.dtype.kind not in "biufV" or symbol.dtype == "string":
-        raise DataError(
-            f"The array for {name!r} is of dtype {array.dtype}; the model takes {symbol.dtype}.",
-            expected="numbers",
-            name=name,
-        )
-    cast = np.asarray(array, dtype=numpy_dtype(symbol.dtype))
-    if cast.dtype.kind in "iu" and array.dtype.kind == "f" and (cast != array).any():
-        raise DataError(
-            f"The array for {name!r} holds numbers that are not whole.",
-            expected=f"integers, as {symbol.dtype}",
-            name=name,
-        )
-    return cast
-
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Return the NumPy dtype of a Keras dtype name; bfloat16 is one of ml_dtypes."""
-    import ml_dtypes
-
-    found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
-    return found

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from layerprobe.backend import compat, compat_calls
+from layerprobe.backend import compat, compat_calls, compat_operations
 from layerprobe.backend.calls import LayerCall, Special, Tracer
 from layerprobe.backend.missing import never_executed, not_capturable
 
@@ -184,7 +184,7 @@ def call_of(node: Any) -> tuple[LayerCall, list[Any]]:
     masks = compat.masks_carried(node)
     operation = node.operation
     masked = tuple(position for position, _ in masks)
-    call = LayerCall(operation, node, masked, compat.takes_training(operation))
+    call = LayerCall(operation, node, masked, compat_operations.takes_training(operation))
     return call, [*node.input_tensors, *(mask for _, mask in masks)]
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import sparse
 
 from layerprobe.backend import compat, compat_state
 from layerprobe.backend.compat_state import Scope
@@ -16,6 +17,7 @@ from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program
 from layerprobe.backend.slopes import check_found, opaque
 from layerprobe.backend.threads import keep_to_cpus
+from layerprobe.backend.values import Sparse
 from layerprobe.errors import BackendError, DataError
 
 RECOMPILES = True
@@ -51,7 +53,8 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
     def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         nonlocal found
         for value in values:
-            _refuse_wide(value)
+            _refuse_wide(value.values if isinstance(value, Sparse) else value)
+        values = [_tensor(value) for value in values]
         if found is None:
             state = _State.found(program, values, seeds, training=training)
             _refuse_zeros(program.plan, state, seeds, (values, states), training=training)
@@ -62,7 +65,7 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
         outputs, advanced, new = jitted(*now, list(states), list(values))
         for variable, value in zip(state.written, new, strict=True):
             variable.assign(value)
-        return [np.asarray(out) for out in outputs], [np.asarray(seed) for seed in advanced]
+        return [_array(out) for out in outputs], [np.asarray(seed) for seed in advanced]
 
     return call
 
@@ -253,6 +256,22 @@ def _refuse_zeros(
         lost = {plan.steps[number].gives[at][1] for at in zeros}
         count = len(plan.steps[number].takes) - 1 + len(plan.asked(number).variables)
         check_found(plan, number, [None if at in lost else True for at in range(count)])
+
+
+def _tensor(value: Any) -> Any:
+    """Return an array as JAX takes it, a sparse one as BCOO."""
+    if not isinstance(value, Sparse):
+        return value
+    # To a power of two, with places outside, which count for nothing: each number would compile.
+    count = len(value.values)
+    more = (1 << max(count - 1, 0).bit_length()) - count
+    indices = np.concatenate([value.indices, np.full((more, len(value.shape)), value.shape)])
+    values = np.concatenate([value.values, np.zeros(more, value.values.dtype)])
+    return sparse.BCOO((values, indices.astype("int32")), shape=value.shape)
+
+
+def _array(value: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(value.todense() if isinstance(value, sparse.BCOO) else value)
 
 
 def _refuse_float64(plan: Plan) -> None:

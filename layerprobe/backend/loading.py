@@ -16,7 +16,7 @@ import h5py
 import keras
 import numpy as np
 
-from layerprobe.backend import compat
+from layerprobe.backend import compat, compat_operations
 from layerprobe.backend.complaints import in_one_line
 from layerprobe.backend.model import Model
 from layerprobe.errors import ModelError, TrustError
@@ -78,7 +78,7 @@ def _with_modules(config: Config) -> Config:
             continue
         class_name = layer["class_name"]
         if is_operation(layer):
-            layer["module"] = compat.operation_module(class_name)
+            layer["module"] = compat_operations.operation_module(class_name)
         elif class_name == "Functional":
             layer["module"] = "keras.src.models.functional"
         else:

@@ -17,11 +17,11 @@ from openvino import opset16
 from layerprobe.backend import compat, compat_openvino
 from layerprobe.backend.calls import Symbol
 from layerprobe.backend.compat_state import Scope, array_of
-from layerprobe.backend.compiled import numpy_dtype
 from layerprobe.backend.complaints import in_one_line
 from layerprobe.backend.engine import Compiled, pick_gpu
 from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program
+from layerprobe.backend.values import numpy_dtype
 from layerprobe.errors import BackendError, DataError, LayerprobeError
 
 RECOMPILES = False

@@ -127,6 +127,16 @@ class Plan:
         """Return one tensor for each of `outputs`."""
         return [values[slot] for slot in self._returned]
 
+    @property
+    def fed(self) -> tuple[int, ...]:
+        """The slots of `inputs`."""
+        return self._fed
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The slots of `outputs`."""
+        return self._returned
+
     @cached_property
     def gradients(self) -> tuple[int, ...]:
         """The numbers of the steps that take gradients."""

@@ -163,7 +163,8 @@ def _survey(node: Any) -> Survey:
 def _resolved(outer: Any, found: Survey, address: str) -> tuple[Target, Any]:
     """Return what an address means, and the shape and dtype of it."""
     elements, output = parse(address) or ([], 0)
-    if not elements or any(call is not None for _, call in elements[:-1]):
+    inner = any(call is not None for _, call in elements[:-1])
+    if not elements or inner or isinstance(output, str):
         raise LayerNotFound(
             f"{address!r} is no address inside {outer.name}.",
             expected="names with '/' between, then '@' and a call number, ':' and an output number",

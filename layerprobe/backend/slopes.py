@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from layerprobe.backend import compat, compat_state
+from layerprobe.backend import compat_operations, compat_state
 from layerprobe.backend.calls import LayerCall, Special
 from layerprobe.backend.plan import Plan, Step
 from layerprobe.backend.specials import Apply, Losses, Read
@@ -67,7 +67,9 @@ def opaque(operation: Any) -> bool:
 
     That may read variables it does not list, and stop gradients unseen.
     """
-    return isinstance(operation, Apply) or not all(map(compat.is_keras_own, inside(operation)))
+    return isinstance(operation, Apply) or not all(
+        map(compat_operations.is_keras_own, inside(operation))
+    )
 
 
 def inside(operation: Any) -> list[Any]:
@@ -97,7 +99,7 @@ def _reads(call: Any, variable: Any) -> bool:
 
 
 def _stops(call: Any) -> bool:
-    return isinstance(call, LayerCall) and compat.stops_gradient(call.operation)
+    return isinstance(call, LayerCall) and compat_operations.stops_gradient(call.operation)
 
 
 def _floating(call: Any, position: int) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
+import numpy as np
 import tensorflow as tf
 
+from layerprobe.backend.calls import Symbol
 from layerprobe.backend.compat_state import Scope
 from layerprobe.backend.engine import Compiled, pick_gpu
 from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program
 from layerprobe.backend.slopes import check_found
+from layerprobe.backend.values import Sparse
 from layerprobe.errors import BackendError
 
 RECOMPILES = False
@@ -43,11 +46,12 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
     plan = program.plan
     seeds = program.seeds_in(training)
     # Flat, since TensorFlow takes nested arguments apart anew at every call.
-    specs = [tf.TensorSpec(item.shape, item.dtype) for item in (*seeds, *plan.inputs)]
+    specs = [tf.TensorSpec(seed.shape, seed.dtype) for seed in seeds]
+    specs += [spec for symbol in plan.inputs for spec in _specs(symbol)]
 
     @tf.function(input_signature=specs, autograph=False, jit_compile=False)  # type: ignore[untyped-decorator]
     def forward(*fed: Any) -> list[Any]:
-        states, tensors = fed[: len(seeds)], fed[len(seeds) :]
+        states, tensors = fed[: len(seeds)], _joined(plan.inputs, iter(fed[len(seeds) :]))
         mapping = zip(seeds, states, strict=True)
         with Scope(mapping, losses=plan.regularized) as scope, _Tape(plan) as tape:
             scope.forget_losses()
@@ -68,7 +72,8 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
     traced = forward.get_concrete_function()
 
     def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        results = traced(*[tf.constant(value) for value in (*states, *values)])
+        fed = [tf.constant(part) for value in (*states, *values) for part in _parts(value)]
+        results = traced(*fed)
         arrays = [result.numpy() for result in results]
         return arrays[: program.count], arrays[program.count :]
 
@@ -108,8 +113,36 @@ class _Tape:
         return found if asked.keeps_sparse else [_dense(gradient) for gradient in found]
 
 
+def _specs(symbol: Symbol) -> list[Any]:
+    """Return how an input is passed: a sparse one by its parts."""
+    if not symbol.sparse:
+        return [tf.TensorSpec(symbol.shape, symbol.dtype)]
+    axes = len(symbol.shape)
+    return [
+        tf.TensorSpec((None, axes), "int64"),
+        tf.TensorSpec((None,), symbol.dtype),
+        tf.TensorSpec((axes,), "int64"),
+    ]
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, Sparse):
+        return [value.indices, value.values, np.array(value.shape, "int64")]
+    return [value]
+
+
+def _joined(symbols: Sequence[Symbol], parts: Iterator[Any]) -> list[Any]:
+    """Return the inputs of the parts that `_parts` made."""
+    return [
+        tf.SparseTensor(next(parts), next(parts), next(parts)) if symbol.sparse else next(parts)
+        for symbol in symbols
+    ]
+
+
 def _dense(value: Any) -> Any:
-    """Return a tensor for the gradient of an embedding, which comes as rows and their numbers."""
+    """Return a tensor for one that is sparse, or comes as rows and their numbers."""
+    if isinstance(value, tf.SparseTensor):
+        return tf.sparse.to_dense(value)
     return tf.convert_to_tensor(value) if isinstance(value, tf.IndexedSlices) else value
 
 

@@ -1,0 +1,61 @@
+"""What kind of operation one of Keras is: whose code it runs, what it may do with values.
+
+One of the files, compat*.py, that touch private attributes of Keras: its operations stand in
+modules that it keeps to itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+import keras
+from keras.src.ops.core import StopGradient
+from keras.src.ops.operation import Operation
+
+_OPERATION_MODULES = ("numpy", "nn", "math", "core", "image", "linalg")
+
+
+def takes_training(operation: Any) -> bool:
+    """Tell whether a layer behaves differently in training."""
+    if not isinstance(operation, keras.Layer):
+        return False
+    return "training" in inspect.signature(operation.call).parameters
+
+
+def operation_module(class_name: str) -> str | None:
+    """Return the module of one of Keras' own operations, such as `NotEqual`, or None."""
+    for name in _OPERATION_MODULES:
+        module = importlib.import_module(f"keras.src.ops.{name}")
+        found = getattr(module, class_name, None)
+        if inspect.isclass(found) and issubclass(found, Operation):
+            return module.__name__
+    return None
+
+
+def is_keras_own(operation: Any) -> bool:
+    """Tell whether an operation is one of Keras' own that runs no function of the user's."""
+    run = [type(operation)] + [
+        function
+        for name in ("activation", "recurrent_activation", "activity_regularizer")
+        if (function := getattr(operation, name, None)) is not None
+    ]
+    own = all((getattr(part, "__module__", None) or "").startswith("keras.") for part in run)
+    return own and not isinstance(operation, keras.layers.Lambda)
+
+
+def stops_gradient(operation: Any) -> bool:
+    """Tell whether an operation is there to stop gradients."""
+    return isinstance(operation, StopGradient)
+
+
+def holds_texts() -> bool:
+    """Tell whether the engine has tensors of text."""
+    return bool(keras.config.backend() == "tensorflow")
+
+
+def needs_tensorflow(operation: Any) -> bool:
+    """Tell whether a layer computes by TensorFlow on every engine, so that none can trace it."""
+    kinds = "TextVectorization StringLookup IntegerLookup Hashing HashedCrossing"
+    return isinstance(operation, tuple(getattr(keras.layers, kind) for kind in kinds.split()))
