@@ -124,6 +124,8 @@ class Entry:
 
     def run(self, taken: Sequence[Any], *, training: bool) -> list[Any]:  # noqa: ARG002
         """Return the value (and then its mask, if one is taken) as the nested model's input."""
+        if taken[0] is None:  # an optional input that was left out
+            return [None]
         return [compat.enter(self.tensor, taken[0], taken[1] if len(taken) > 1 else None)]
 
 

@@ -278,3 +278,8 @@ def reset_uids() -> None:
 def as_array(value: Any) -> Any:
     """Return a tensor of the engine as a NumPy array."""
     return keras.ops.convert_to_numpy(value)
+
+
+def is_optional(tensor: Any) -> bool:
+    """Tell whether a symbolic tensor is an input that may be None."""
+    return bool(getattr(history(tensor)[0], "optional", False))

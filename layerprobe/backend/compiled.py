@@ -47,7 +47,7 @@ class Function:
         self._training = training
         self._phase_at = phase_at
         self._packing = packing
-        self._compiled: dict[bool, Compiled] = {}
+        self._compiled: dict[tuple[bool, tuple[int, ...]], Compiled] = {}
         self._seeds: list[Array] | None = None
         if phase_at is None:
             self._variant(training)
@@ -56,7 +56,8 @@ class Function:
         """Compute the outputs, and apply the updates if there are any.
 
         Args:
-            values: One array for each input, in the order of `inputs`; rows first. They are cast
+            values: One array for each input, in the order of `inputs`; rows first; None for an
+                optional one that is left out. They are cast
                 to the inputs' dtypes. Where the learning phase is among the inputs: 0 or 1.
 
         Returns:
@@ -69,11 +70,13 @@ class Function:
         """
         given, training = self._split(values)
         arrays = [fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
-        compiled = self._variant(training)
+        missing = tuple(at for at, array in enumerate(arrays) if array is None)
+        compiled = self._variant(training, missing)
+        fed = [array for array in arrays if array is not None]
         # What moves state takes turns, or two threads would start from the same old one.
         moves = self._program.updates or self._program.seeds_in(training)
         with _TURN if moves else nullcontext():
-            results = self._computed(compiled, arrays, training=training)
+            results = self._computed(compiled, fed, training=training)
         # An output may be a view of an input that passed through; the caller owns both.
         shared = [array for array in arrays if isinstance(array, np.ndarray)]
         owned = [
@@ -135,18 +138,22 @@ class Function:
             raise DataError("The learning phase is neither 0 nor 1.", expected="0 or 1")
         return given, bool(phase)
 
-    def _variant(self, training: bool) -> Compiled:
-        """Return the pass of a phase, compiled at its first use: layers ask for it in Python."""
-        if training not in self._compiled:
+    def _variant(self, training: bool, missing: tuple[int, ...] = ()) -> Compiled:
+        """Return the pass of a phase, compiled at its first use: layers ask for it in Python.
+
+        So they do for inputs that are missing, given by their positions.
+        """
+        key = training, missing
+        if key not in self._compiled:
             try:
                 with compat_state.names_kept():
-                    compiled = compile_hosted(self._engine, self._program, training=training)
-                self._compiled[training] = compiled
+                    program = self._program.without(missing)
+                    self._compiled[key] = compile_hosted(self._engine, program, training=training)
             except LayerprobeError:
                 raise
             except Exception as error:  # whatever the engine raises
                 raise _engine_error("compiling", self.plan, error) from error
-        return self._compiled[training]
+        return self._compiled[key]
 
     def _states(self) -> list[Array]:
         if self._seeds is None:

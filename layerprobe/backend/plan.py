@@ -7,7 +7,7 @@ models are entered only where a tensor inside them is wanted; elsewhere they run
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -61,6 +61,17 @@ class Plan:
     steps: tuple[Step, ...]
     _fed: tuple[int, ...]
     _returned: tuple[int, ...]
+    _missing: tuple[int, ...] = ()
+
+    def without(self, missing: Sequence[int]) -> Plan:
+        """Return the plan that runs when some inputs, given by their positions, are None."""
+        kept = [at for at in range(len(self.inputs)) if at not in missing]
+        return replace(
+            self,
+            inputs=tuple(self.inputs[at] for at in kept),
+            _fed=tuple(self._fed[at] for at in kept),
+            _missing=tuple(self._fed[at] for at in missing),
+        )
 
     def run(
         self, fed: Sequence[Any], *, training: bool = False, tape: Tape | None = None
@@ -89,7 +100,7 @@ class Plan:
 
     def start(self, fed: Sequence[Any], watch: Watch | None = None) -> dict[int, Any]:
         """Return the values by slot at the beginning."""
-        values = dict(zip(self._fed, fed, strict=True))
+        values = dict.fromkeys(self._missing) | dict(zip(self._fed, fed, strict=True))
         if watch is not None:
             for slot in self.watched & set(values):
                 values[slot] = watch(slot, values[slot])

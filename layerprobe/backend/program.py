@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from layerprobe.backend import compat_state
@@ -68,6 +68,10 @@ class Program:
     def updates(self) -> bool:
         """Whether a call may change any state."""
         return bool(self.assigned or self.optimized or self.kept)
+
+    def without(self, missing: Sequence[int]) -> Program:
+        """Return the program that runs when some inputs, given by their positions, are None."""
+        return replace(self, plan=self.plan.without(missing)) if missing else self
 
     def values(self, results: Sequence[Any]) -> list[tuple[Any, Any]]:
         """Return, from the plan's outputs, the variables to assign and their new values."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from layerprobe.backend import compat
 from layerprobe.backend.calls import Symbol
 from layerprobe.errors import DataError
 
@@ -28,7 +29,7 @@ class Sparse(NamedTuple):
 
 
 def fitting(symbol: Symbol, value: Any) -> Any:
-    """Return a value as an array of a symbol's dtype and shape; a `Sparse` for a sparse one.
+    """Return a value as an array of a symbol's dtype and shape: `Sparse` for a sparse one, or None.
 
     Args:
         symbol: The tensor to feed.
@@ -39,6 +40,8 @@ def fitting(symbol: Symbol, value: Any) -> Any:
         DataError: Its shape or dtype does not fit.
     """
     name = symbol.address or symbol.tensor.name
+    if value is None and compat.is_optional(symbol.tensor):
+        return None
     scattered = _is_scipy(value)
     if scattered and not symbol.sparse:
         warnings.warn(
@@ -47,7 +50,7 @@ def fitting(symbol: Symbol, value: Any) -> Any:
         )
         value = value.toarray()
     sparse = _sparse(value) if scattered and symbol.sparse else None
-    array = np.asarray(value) if sparse is None else sparse.values
+    array = _array(name, value) if sparse is None else sparse.values
     _check_shape(symbol, name, array.shape if sparse is None else sparse.shape)
     if symbol.dtype == "string":
         return _texts(name, array)
@@ -66,6 +69,17 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
     found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
     return found
+
+
+def _array(name: str, value: Any) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise DataError(
+            f"What is given for {name!r} is no array: its rows differ in length.",
+            expected="rows of one length; ragged ones have to be filled up",
+            name=name,
+        ) from error
 
 
 def _is_scipy(value: Any) -> bool:
