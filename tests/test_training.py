@@ -196,7 +196,7 @@ def test_masked_steps_count_as_in_keras(tmp_path):
     """A mask that the output carries weighs the loss as in train_on_batch."""
     x = keras.Input((5,), dtype="int32")
     y = keras.layers.Embedding(7, 4, mask_zero=True)(x)
-    model = keras.Model(x, keras.layers.LSTM(3, return_sequences=True)(y))
+    model = keras.Model(x, keras.layers.LSTM(3, return_sequences=True, name="lstm")(y))
     model.set_weights([rows(*w.shape) / 2 for w in model.get_weights()])
     model.save(tmp_path / "masked.keras")
     given = np.random.default_rng(1).integers(0, 7, (ROWS, 5))

@@ -50,9 +50,17 @@ def stops_gradient(operation: Any) -> bool:
     return isinstance(operation, StopGradient)
 
 
-def holds_texts() -> bool:
-    """Tell whether the engine has tensors of text."""
-    return bool(keras.config.backend() == "tensorflow")
+def runs_texts_outside() -> bool:
+    """Tell whether layers for texts run, and rightly, but only outside of a compiled pass.
+
+    On TensorFlow they run in it; on OpenVINO Keras gets shapes and dtypes of some of them wrong.
+    """
+    return keras.config.backend() in ("jax", "torch")
+
+
+def gives_texts(operation: Any) -> bool:
+    """Tell whether a layer looks up texts; Keras says it gives numbers."""
+    return isinstance(operation, keras.layers.StringLookup) and bool(operation.invert)
 
 
 def needs_tensorflow(operation: Any) -> bool:

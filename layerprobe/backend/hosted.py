@@ -28,9 +28,9 @@ def compile_hosted(engine: Engine, program: Program, *, training: bool) -> Compi
     Raises:
         BackendError: It holds layers for text, and they cannot run here.
     """
-    hosted = _hosted(program.plan) if not compat_operations.holds_texts() else []
+    hosted = _hosted(program.plan) if compat_operations.runs_texts_outside() else []
     texts = [symbol for symbol in program.plan.inputs if symbol.dtype == "string"]
-    if not hosted and (compat_operations.holds_texts() or not texts):
+    if not hosted and not (texts and compat_operations.runs_texts_outside()):
         return engine.compile(program, training=training)
     _refuse(program, hosted, training=training)
     before, after, kept = _split(program.plan, hosted)
@@ -77,7 +77,13 @@ def _refuse(program: Program, hosted: Sequence[int], *, training: bool) -> None:
         )
     for number in hosted:
         call = program.plan.steps[number].call
-        seeds = compat_state.seeds_of(getattr(call, "operation", None)) if training else []
+        operation = getattr(call, "operation", None)
+        if operation is not None and compat_operations.gives_texts(operation):
+            raise BackendError(
+                f"{operation.name} gives text, which only TensorFlow returns.",
+                fix="Use --backend tensorflow.",
+            )
+        seeds = compat_state.seeds_of(operation) if training else []
         if isinstance(call, Special) or seeds:
             raise BackendError(
                 "A lookup layer takes what is random, or computed by more than layers.",
