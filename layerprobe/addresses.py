@@ -33,13 +33,14 @@ def is_glob(pattern: str) -> bool:
 def names_insides(pattern: str) -> bool:
     """Tell whether a glob or an expression asks for what layers compute on their way.
 
-    It does if a ":" stands in it; that of a group such as `(?:a|b)` does not count.
+    It does if letters follow a ":"; that of a group such as `(?:a|b)` does not count. So `lstm:*`
+    stands for the numbered outputs alone.
 
     Example:
-        >>> names_insides("*:states"), names_insides("lstm*"), names_insides("(?:lstm|gru)")
+        >>> names_insides("*:states"), names_insides("lstm:*"), names_insides("(?:lstm|gru)")
         (True, False, False)
     """
-    return ":" in _GROUP.sub("", pattern)
+    return re.search(":.*[A-Za-z]", _GROUP.sub("", pattern)) is not None
 
 
 def quote(name: str) -> str:
