@@ -156,7 +156,7 @@ def backends(*, as_json: bool) -> None:
               help="List also what layers compute on their way: the states and gates of recurrent "
               "layers (lstm:states), the probabilities of attention (mha:scores).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True,
-              help="Print one JSON object, insides included.")  # fmt: skip
+              help="Print one JSON object.")  # fmt: skip
 def list_layers(model: Path, *, insides: bool, as_json: bool) -> None:
     """List the layer outputs of a saved MODEL.
 
@@ -165,7 +165,7 @@ def list_layers(model: Path, *, insides: bool, as_json: bool) -> None:
     """
     file = layerprobe.list_layers(model)
     if as_json:
-        click.echo(json.dumps(file.to_json(), indent=1))
+        click.echo(json.dumps(file.to_json(insides=insides), indent=1))
     else:
         print_table(file, insides=insides)
 

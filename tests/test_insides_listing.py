@@ -40,7 +40,7 @@ def test_insides_are_found_only_where_they_are_asked_for():
 
 
 def test_the_listing_shows_insides_on_demand(samples):
-    """--insides adds lines, --json has a list of its own for them, a plain listing has none."""
+    """--insides adds lines, in --json a list of their own; a plain listing has none."""
     model = str(samples / "places_lstm.keras")
 
     def printed(*options: str) -> str:
@@ -48,7 +48,8 @@ def test_the_listing_shows_insides_on_demand(samples):
 
     assert "lstm:gates" not in printed()
     assert "(None, None, 128)" in printed("--insides")
-    listed = json.loads(printed("--json"))
+    assert "insides" not in json.loads(printed("--json"))
+    listed = json.loads(printed("--json", "--insides"))
     assert not any("gates" in layer["address"] for layer in listed["layers"])
     assert [layer["address"] for layer in listed["insides"]] == [
         "lstm:states",

@@ -107,8 +107,9 @@ class ModelFile:
         """Return how many different token numbers a tensor may hold, None if it holds none."""
         return token_limit(self.table, self.graph, address)
 
-    def to_json(self) -> dict[str, object]:
-        """Return what `list-layers --json` prints."""
+    def to_json(self, *, insides: bool = False) -> dict[str, object]:
+        """Return what `list-layers --json` prints; a list of insides only if it is asked for."""
+        inside = [row.to_json() for row in self.table.with_insides() if row.inside]
 
         def spec(tensor: TensorSpec, key: str) -> dict[str, object]:
             shape = None if tensor.shape is None else list(tensor.shape)
@@ -126,7 +127,7 @@ class ModelFile:
                 "params": self.params,
             },
             "layers": [row.to_json() for row in self.table],
-            "insides": [row.to_json() for row in self.table.with_insides() if row.inside],
+            **({"insides": inside} if insides else {}),
         }
 
 
