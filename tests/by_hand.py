@@ -12,6 +12,22 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
+def rows(*shape: int) -> Array:
+    """Return made-up numbers of both signs."""
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype("float32")
+
+
+def held(*variables: Any) -> list[Array]:
+    """Return copies of what variables hold."""
+    return [np.array(keras.ops.convert_to_numpy(v.value)) for v in variables]
+
+
+def assert_unmoved(variables: Any, before: list[Array]) -> None:
+    """Check that variables hold what they held, bit for bit."""
+    for variable, old, now in zip(variables, before, held(*variables), strict=True):
+        assert now.tobytes() == old.tobytes(), variable.path
+
+
 def slopes(loss: Callable[[], Any], variables: Sequence[Any]) -> list[Any]:
     """Return the gradients of a scalar by Keras variables, as the engine's tensors."""
     if keras.backend.backend() == "tensorflow":

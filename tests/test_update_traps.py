@@ -9,28 +9,13 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
+from by_hand import assert_unmoved, held, rows
 
 from layerprobe import backend as K  # noqa: N812 - the name that users of Keras 2 gave it
 from layerprobe.errors import BackendError, DataError
 
 pytestmark = pytest.mark.engine
 Array = npt.NDArray[Any]
-
-
-def rows(*shape: int) -> Array:
-    """Return made-up numbers of both signs."""
-    return np.random.default_rng(sum(shape)).normal(size=shape).astype("float32")
-
-
-def held(*variables: Any) -> list[Array]:
-    """Return copies of what variables hold."""
-    return [np.array(keras.ops.convert_to_numpy(v.value)) for v in variables]
-
-
-def assert_unmoved(variables: Any, before: list[Array]) -> None:
-    """Check that variables hold what they held, bit for bit."""
-    for variable, old, now in zip(variables, before, held(*variables), strict=True):
-        assert now.tobytes() == old.tobytes(), variable.path
 
 
 def network() -> Any:

@@ -28,9 +28,10 @@ def compile_hosted(engine: Engine, program: Program, *, training: bool) -> Compi
     Raises:
         BackendError: It holds layers for text, and they cannot run here.
     """
-    hosted = _hosted(program.plan) if compat_operations.runs_texts_outside() else []
-    texts = [symbol for symbol in program.plan.inputs if symbol.dtype == "string"]
-    if not hosted and not (texts and compat_operations.runs_texts_outside()):
+    if not compat_operations.runs_texts_outside():
+        return engine.compile(program, training=training)
+    hosted = _hosted(program.plan)
+    if not hosted and all(symbol.dtype != "string" for symbol in program.plan.inputs):
         return engine.compile(program, training=training)
     _refuse(program, hosted, training=training)
     before, after, kept = _split(program.plan, hosted)
@@ -54,9 +55,7 @@ def _hosted(plan: Plan) -> list[int]:
         step = plan.steps[number]
         made = {slot for slot, _ in step.gives}
         operation = getattr(step.call, "operation", None)
-        if made & needed or (
-            operation is not None and compat_operations.needs_tensorflow(operation)
-        ):
+        if made & needed or compat_operations.needs_tensorflow(operation):
             needed.update(step.takes)
             found.append(number)
     return found[::-1]

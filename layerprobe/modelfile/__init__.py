@@ -109,13 +109,12 @@ class ModelFile:
 
     def to_json(self, *, insides: bool = False) -> dict[str, object]:
         """Return what `list-layers --json` prints; a list of insides only if it is asked for."""
-        inside = [row.to_json() for row in self.table.with_insides() if row.inside]
 
         def spec(tensor: TensorSpec, key: str) -> dict[str, object]:
             shape = None if tensor.shape is None else list(tensor.shape)
             return {key: tensor.name, "shape": shape, "dtype": tensor.dtype}
 
-        return {
+        listed: dict[str, object] = {
             "model": {
                 "path": str(self.path),
                 "sha256": self.sha256,
@@ -127,8 +126,11 @@ class ModelFile:
                 "params": self.params,
             },
             "layers": [row.to_json() for row in self.table],
-            **({"insides": inside} if insides else {}),
         }
+        if insides:
+            rows = self.table.with_insides()
+            listed["insides"] = [row.to_json() for row in rows if row.inside]
+        return listed
 
 
 def open_model(path: str | Path) -> ModelFile:
