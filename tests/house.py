@@ -74,7 +74,7 @@ THIRD_PARTY = {
     },
     "tensorflow": {"backend/tensorflow.py"},
     "jax": {"backend/jax.py", "backend/jax_zeros.py"},
-    "torch": {"backend/torch.py", "backend/torch_graph.py"},
+    "torch": {"backend/torch.py", "backend/torch_graph.py", "backend/torch_pass.py"},
     "openvino": {"backend/openvino.py"},
     "ml_dtypes": {"backend/values.py"},
     "pytest": {"sources/suite.py", "sinks/suite.py", "backend/suite.py", "backend/update_suite.py"},

@@ -1,4 +1,4 @@
-"""PyTorch: the plan run eagerly, with autograd only where gradients are asked for."""
+"""PyTorch: the plan run eagerly, or by its recording; then the variables are overwritten."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from layerprobe.backend.threads import cores
 # These import Keras, which reads its device once, so not before `prepare`.
 if TYPE_CHECKING:
     from layerprobe.backend.compat_state import Scope
-    from layerprobe.backend.plan import Plan
     from layerprobe.backend.program import Program
 
 RECOMPILES = False
@@ -33,41 +32,34 @@ def prepare(device: str) -> str:
 
 
 def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - the engines' common word
-    """Return a callable that runs the program eagerly; see `Engine.compile`."""
+    """Return a callable that runs the program; see `Engine.compile`."""
     from layerprobe.backend import compat_state
     from layerprobe.backend.torch_graph import Recorder, records
+    from layerprobe.backend.torch_pass import compute, written
 
     plan = program.plan
     seeds = program.seeds_in(training)
     own_seeds = program.own_seeds if program.draws_in(training) else ()
     variables = [v for operation in plan.operations for v in compat_state.variables_of(operation)]
-
-    recorder = Recorder(program, variables) if records(program, training=training) else None
+    recorder = Recorder(program, training=training) if records(program, training=training) else None
 
     def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        tensors = [_tensor(value) for value in values]
+        advanced: list[Any] = []
         if recorder is not None:
-            with torch.no_grad():
-                results = recorder.run([_tensor(value) for value in values])
-            return [_array(out, copy=_shared(out, variables)) for out in results], []
-        tape = _Tape(plan) if plan.gradients else None
-        drawn = [(seed, _tensor(state)) for seed, state in zip(seeds, states, strict=True)]
-        mapping = [*drawn, *(tape.variables if tape else ())]
-        with torch.set_grad_enabled(tape is not None):
-            tensors = [_tensor(value) for value in values]
-            with (
-                compat_state.Scope(mapping, losses=plan.regularized) as scope,
-                _own_generator(states or [_array(seed.value) for seed in own_seeds]),
-            ):
-                scope.forget_losses()
-                results = plan.run(tensors, training=training, tape=tape)
-                kept = {id(v): (v, v.value.clone()) for v in program.kept if id(v) in scope.written}
-                kept |= {id(v): (v, _advanced(v, scope)) for v in own_seeds}
-                advanced = [_advanced(seed, scope) for seed in seeds]
+            results, kept = recorder.run(tensors)
+        else:
+            drawn = [(seed, _tensor(state)) for seed, state in zip(seeds, states, strict=True)]
+            with _own_generator(states or [_array(seed.value) for seed in own_seeds]):
+                results, scope = compute(plan, drawn, tensors, training=training)
+            kept = written(program, scope)
+            kept += [(seed, _advanced(seed, scope)) for seed in own_seeds]
+            advanced = [_advanced(seed, scope) for seed in seeds]
         # A variable is overwritten in place; what shares its memory must be copied before.
         outputs = [_array(out, copy=_shared(out, variables)) for out in results[: program.count]]
         if program.updates:
             with torch.no_grad():
-                _assign(program, [result.detach() for result in results], list(kept.values()))
+                _assign(program, results, kept)
         return outputs, advanced
 
     return call
@@ -98,50 +90,21 @@ def _own_generator(states: Sequence[Any]) -> Iterator[None]:
 
 def _advanced(seed: Any, scope: Scope) -> np.ndarray[Any, Any]:
     """Return the next state of a generator, also if torch's global one was used in its place."""
-    state = _array(seed.value)
+    state = _array(scope.get_current_value(seed))
     return state if id(seed) in scope.written else state + np.array([0, 1], state.dtype)
 
 
-def _assign(program: Program, results: list[Any], kept: list[tuple[Any, Any]]) -> None:
+def _assign(program: Program, results: Sequence[Any], kept: Sequence[tuple[Any, Any]]) -> None:
     """Move all variables to their new values, which are there already."""
     # A value that is a variable's own memory would change with the first assignment.
-    new = [(variable, value.clone()) for variable, value in program.values(results)]
+    new = [
+        (v, torch.as_tensor(value).detach().clone())
+        for v, value in (*program.values(results), *kept)
+    ]
     for step in program.optimized:
-        step.optimizer.apply(results[step.where], step.variables)
-    for variable, value in (*new, *kept):
+        step.optimizer.apply([g.detach() for g in results[step.where]], step.variables)
+    for variable, value in new:
         variable.assign(value)
-
-
-class _Tape:
-    """Autograd's own record; variables take part as leaves of this call alone.
-
-    Attributes:
-        variables: Each variable that is differentiated by, with the tensor that stands for it.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        held = {id(v): v for number in plan.gradients for v in plan.asked(number).variables}
-        self._leaves = {
-            key: variable.value.detach().requires_grad_() for key, variable in held.items()
-        }
-        self.variables = [(held[key], leaf) for key, leaf in self._leaves.items()]
-
-    def watch(self, slot: int, value: Any) -> Any:  # noqa: ARG002 - not needed here
-        return value if value.requires_grad else value.detach().requires_grad_()
-
-    def gradient(self, number: int, loss: Any, tensors: Sequence[Any]) -> list[Any]:
-        sources = [*tensors, *(self._leaves[id(v)] for v in self._plan.asked(number).variables)]
-        more = number != self._plan.gradients[-1]
-        found: Sequence[Any] = [None] * len(sources)
-        if loss.requires_grad:
-            found = torch.autograd.grad(
-                loss, sources, retain_graph=more, create_graph=more, allow_unused=True
-            )
-        from layerprobe.backend.slopes import check_found
-
-        check_found(self._plan, number, found)
-        return list(found)
 
 
 def _array(value: Any, *, copy: bool = True) -> np.ndarray[Any, Any]:
