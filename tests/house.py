@@ -62,6 +62,7 @@ THIRD_PARTY = {
         "backend/loading.py",
         "backend/named.py",
         "backend/phase.py",
+        "backend/rows.py",
         "backend/steps.py",
         "backend/suite.py",
         "backend/update_suite.py",

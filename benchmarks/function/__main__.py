@@ -18,6 +18,15 @@ _TITLES = {
     "update": "one Adam step of the same network",
     "middle": "ResNet50 on 64 x 64 images, batch of 8, to conv3_block4_out",
 }
+# What is counted: its text, its key, what it is divided by, digits.
+_COUNTS = [
+    ("steps to conv3_block4_out", "steps", 1, 0),
+    ("steps to the last layer", "all_steps", 1, 0),
+    ("GFLOP to conv3_block4_out", "run", 1e9, 3),
+    ("of these in convolutions, by hand", "by_hand", 1e9, 3),
+    ("GFLOP to the last layer", "all_run", 1e9, 3),
+    ("runs of a layer's Python code in 1,000 calls, batches of 1 to 32", "traces", 1, 0),
+]
 
 
 def main() -> None:
@@ -42,14 +51,13 @@ def main() -> None:
                 rows.append([engine, name, f"{median(turns) * 1e6:,.0f}", spread(ratios, 2)])
         heading = ["engine", "who", "us a call", "function takes times its time"]
         measure.print_table(f"{title}, {chosen.repeats} turns", heading, rows)
+    counts = {engine: found["counts"] for engine, found in results.items()}
+    heading = ["", *results]
     rows = [
-        [engine, *(f"{found['counts'][key]:,}" for key in ("steps", "all_steps", "traces"))]
-        for engine, found in results.items()
+        [text, *(f"{count[key] / scale:,.{digits}f}" for count in counts.values())]
+        for text, key, scale, digits in _COUNTS
     ]
-    heading = ["engine", "steps to conv3_block4_out", "steps in all", "traces in 1,000 calls"]
-    measure.print_table(
-        "What runs, and how often it was traced (batches of 1 to 32)", heading, rows
-    )
+    measure.print_table("What runs, counted", heading, rows)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,16 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
 
+from benchmarks.function import flops
 from layerprobe import backend as K  # noqa: N812 - the name that users of Keras 2 gave it
 
 Contestants = dict[str, Callable[[], object]]
+_CALL = keras.layers.Dense.call
 _MIDDLE = "conv3_block4_out"
 
 
@@ -27,7 +30,8 @@ def main() -> None:
     repeats = int(sys.argv[1])
     cases = {"forward": (_forward(), 200), "update": (_update(), 50), "middle": (_middle(), 3)}
     turns = {name: _turns(who, repeats, calls) for name, (who, calls) in cases.items()}
-    print(json.dumps({"turns": turns, "counts": {**_steps(), "traces": _traces()}}))
+    counts = {**_steps(), **_operations(), "traces": _traces()}
+    print(json.dumps({"turns": turns, "counts": counts}))
 
 
 def _turns(contestants: Contestants, repeats: int, calls: int) -> dict[str, list[float]]:
@@ -90,6 +94,7 @@ def _middle() -> Contestants:
         "function": lambda: function([images]),
         "function to the last layer": lambda: whole([images]),
         "predict_on_batch of a Model cut there": lambda: part.predict_on_batch(images),
+        "that Model, called": lambda: keras.ops.convert_to_numpy(part(images)),
     }
 
 
@@ -103,24 +108,36 @@ def _steps() -> dict[str, int]:
     }
 
 
+def _operations() -> dict[str, float]:
+    """Return the floating-point operations of a batch of 8: those that run, and those that must."""
+    # TensorFlow counts only where all sizes are known.
+    images = keras.Input(batch_shape=(8, 64, 64, 3))
+    model = keras.applications.ResNet50(weights=None, input_tensor=images)
+    values = _numbers(8, 64, 64, 3)
+
+    def to(output: Any) -> Callable[[], Callable[[], object]]:
+        def build() -> Callable[[], object]:
+            function = K.function(model.inputs, [output])
+            return lambda: function([values])
+
+        return build
+
+    return {
+        "run": flops.counted(to(model.get_layer(_MIDDLE).output)),
+        "by_hand": flops.by_hand(model, _MIDDLE, 8),
+        "all_run": flops.counted(to(model.outputs[0])),
+    }
+
+
 def _traces() -> int:
     """Return how often Keras' code of a layer runs in 1,000 calls with batches of 1 to 32."""
-    runs = 0
-
-    class Counting(keras.layers.Layer):  # type: ignore[misc]
-        def call(self, x: Any) -> Any:
-            nonlocal runs
-            runs += 1
-            return x * 2
-
-        def compute_output_spec(self, x: Any) -> Any:
-            return keras.KerasTensor(x.shape, x.dtype)
-
+    dense = keras.layers.Dense(2)
     inputs = keras.Input((3,))
-    function = K.function([inputs], Counting()(inputs))
-    for number in range(1000):
-        function([_numbers(number % 32 + 1, 3)])
-    return runs
+    function = K.function([inputs], dense(inputs))
+    with mock.patch.object(keras.layers.Dense, "call", autospec=True, side_effect=_CALL) as calls:
+        for number in range(1000):
+            function([_numbers(number % 32 + 1, 3)])
+    return int(calls.call_count)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from layerprobe.backend.hosted import compile_hosted
 from layerprobe.backend.missing import NO_INPUT
 from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program, make_program
+from layerprobe.backend.rows import keeps_rows_apart, of_few_sizes
 from layerprobe.backend.specials import is_phase
 from layerprobe.backend.values import fitting
 from layerprobe.errors import BackendError, DataError, LayerprobeError
@@ -148,7 +149,10 @@ class Function:
             try:
                 with compat_state.names_kept():
                     program = self._program.without(missing)
-                    self._compiled[key] = compile_hosted(self._engine, program, training=training)
+                    compiled = compile_hosted(self._engine, program, training=training)
+                    if self._engine.RECOMPILES and keeps_rows_apart(program, training=training):
+                        compiled = of_few_sizes(compiled)
+                    self._compiled[key] = compiled
             except LayerprobeError:
                 raise
             except Exception as error:  # whatever the engine raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from layerprobe.backend import compat_state
@@ -55,7 +56,11 @@ class Program:
 
     def draws_in(self, training: bool) -> bool:
         """Tell whether a phase may draw at random: layers do in training, operations always."""
-        return training or any(
+        return training or self._operations_draw
+
+    @cached_property
+    def _operations_draw(self) -> bool:
+        return any(
             compat_state.seeds_of(operation) and not compat_state.is_layer(operation)
             for operation in self.plan.operations
         )

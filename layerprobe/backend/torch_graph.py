@@ -22,7 +22,7 @@ from layerprobe.backend.slopes import opaque
 from layerprobe.backend.torch_pass import Values, compute, written
 
 _CALLS_BEFORE = 8  # recording takes about as long as so many calls
-_RECORDINGS = 4
+_RECORDINGS = 16
 _TOLERANCE = 1e-6  # of the largest value
 
 Tensors = Sequence[Any]
