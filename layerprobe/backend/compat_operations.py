@@ -45,6 +45,15 @@ def is_keras_own(operation: Any) -> bool:
     return own and not isinstance(operation, keras.layers.Lambda)
 
 
+def numbers_taken(operation: Any, dtype: str) -> int | None:
+    """Return how many numbers, from 0, an operation takes for a tensor; None if it takes any."""
+    if type(operation) is keras.layers.Embedding or (
+        isinstance(operation, keras.layers.Embedding) and "int" in dtype  # not a reversed one
+    ):
+        return int(operation.input_dim)
+    return operation.num_tokens if isinstance(operation, keras.layers.CategoryEncoding) else None
+
+
 def stops_gradient(operation: Any) -> bool:
     """Tell whether an operation is there to stop gradients."""
     return isinstance(operation, StopGradient)

@@ -14,6 +14,7 @@ from layerprobe.backend.calls import Symbol
 from layerprobe.backend.complaints import in_one_line
 from layerprobe.backend.engine import Compiled, Engine
 from layerprobe.backend.hosted import compile_hosted
+from layerprobe.backend.indices import check_numbers, limits_of
 from layerprobe.backend.missing import NO_INPUT
 from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program, make_program
@@ -50,6 +51,7 @@ class Function:
         self._packing = packing
         self._compiled: dict[tuple[bool, tuple[int, ...]], Compiled] = {}
         self._seeds: list[Array] | None = None
+        self._limits = limits_of(program.plan)
         if phase_at is None:
             self._variant(training)
 
@@ -66,11 +68,13 @@ class Function:
             single tensor, a dict if it was one.
 
         Raises:
-            DataError: Their number, or the rank or shape of one, does not fit.
+            DataError: Their number, or the rank, shape or dtype of one, does not fit, or one holds
+                numbers that an embedding has no row for.
             BackendError: The engine failed; no variable has been changed.
         """
         given, training = self._split(values)
         arrays = [fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
+        check_numbers(self.plan, self._limits, arrays)
         missing = tuple(at for at, array in enumerate(arrays) if array is None)
         compiled = self._variant(training, missing)
         fed = [array for array in arrays if array is not None]
@@ -179,9 +183,12 @@ def make_function(
     feeds = [_symbol(value, ()) for at, value in enumerate(listed) if at not in phases]
     models = tuple({id(s.model): s.model for s in feeds if s.model is not None}.values())
     single = not isinstance(outputs, (list, tuple, dict))
+    updates = _flat(updates)
+    if _is_empty(outputs) and not updates:
+        raise BackendError("There is nothing to compute.", expected="outputs, or updates, or both")
     wanted = [_symbol(value, models) for value in ([] if _is_empty(outputs) else _listed(outputs))]
     return Function(
-        make_program(feeds, wanted, _flat(updates)),
+        make_program(feeds, wanted, updates),
         engine,
         training=training,
         phase_at=phases[0] if phases else None,

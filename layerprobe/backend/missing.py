@@ -8,7 +8,7 @@ from layerprobe.backend import compat
 from layerprobe.backend.calls import Symbol, Tracer
 from layerprobe.errors import BackendError
 
-NO_INPUT = "In Keras 3 `InputLayer.input` is []; use model.inputs."
+NO_INPUT = "In Keras 3 `InputLayer.input` is []; use model.inputs[0]."
 
 
 def refuse_twins(inputs: Sequence[Symbol], fed: Sequence[int]) -> None:
