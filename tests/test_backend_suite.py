@@ -29,7 +29,7 @@ def wrong(engine: Any, change: Callable[[Any, Any], Any]) -> Any:
 
         return lambda values, _: (change(run, values), [])
 
-    return SimpleNamespace(compile=compile_)
+    return SimpleNamespace(compile=compile_, RECOMPILES=False)
 
 
 def reordered(run: Any, values: Any) -> Any:
@@ -58,7 +58,7 @@ def training(_: Any) -> Any:
 
         return call
 
-    return SimpleNamespace(compile=compile_)
+    return SimpleNamespace(compile=compile_, RECOMPILES=False)
 
 
 def frozen(engine: Any) -> Any:
@@ -91,7 +91,7 @@ def first_call_only(engine: Any) -> Any:
         plan = replace(program.plan, steps=steps)
         return engine.compile(replace(program, plan=plan), training=training)
 
-    return SimpleNamespace(compile=compile_)
+    return SimpleNamespace(compile=compile_, RECOMPILES=False)
 
 
 def hasty(engine: Any) -> Any:
@@ -108,7 +108,7 @@ def hasty(engine: Any) -> Any:
 
         return call
 
-    return SimpleNamespace(compile=compile_)
+    return SimpleNamespace(compile=compile_, RECOMPILES=False)
 
 
 def one_after_the_other(engine: Any) -> Any:
@@ -132,7 +132,7 @@ def one_after_the_other(engine: Any) -> Any:
 
         return call
 
-    return SimpleNamespace(compile=compile_)
+    return SimpleNamespace(compile=compile_, RECOMPILES=False)
 
 
 def phaseless(engine: Any) -> Any:
@@ -142,7 +142,7 @@ def phaseless(engine: Any) -> Any:
         compiled = engine.compile(program, training=False)
         return lambda values, seeds: (compiled(values, [])[0], seeds)
 
-    return SimpleNamespace(compile=compile_)
+    return SimpleNamespace(compile=compile_, RECOMPILES=False)
 
 
 def standing(engine: Any) -> Any:
@@ -152,7 +152,7 @@ def standing(engine: Any) -> Any:
         compiled = engine.compile(program, training=training)
         return lambda values, seeds: (compiled(values, seeds)[0], seeds)
 
-    return SimpleNamespace(compile=compile_)
+    return SimpleNamespace(compile=compile_, RECOMPILES=False)
 
 
 @pytest.mark.parametrize(
