@@ -11,6 +11,7 @@ import inspect
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.ops.core import StopGradient
 from keras.src.ops.operation import Operation
 
@@ -52,6 +53,13 @@ def numbers_taken(operation: Any, dtype: str) -> int | None:
     ):
         return int(operation.input_dim)
     return operation.num_tokens if isinstance(operation, keras.layers.CategoryEncoding) else None
+
+
+def axes_of(operation: Any) -> list[int]:
+    """Return the axes that an operation names as those it works along."""
+    # Not by get_config, which imports TensorFlow on every engine.
+    named = [getattr(operation, name, None) for name in ("axis", "_attention_axes")]
+    return [int(axis) for axes in named if axes is not None for axis in np.ravel(axes)]
 
 
 def stops_gradient(operation: Any) -> bool:

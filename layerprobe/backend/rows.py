@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from layerprobe.backend import compat_operations
 from layerprobe.backend.calls import LayerCall
 from layerprobe.backend.engine import Compiled
 from layerprobe.backend.program import Program
@@ -71,10 +72,7 @@ def _layer_apart(layer: Any, rank: int) -> bool:
     """Tell whether a layer does, where each tensor has at least so many axes, rows first."""
     if isinstance(layer, keras.layers.TimeDistributed):
         return rank > 2 and _layer_apart(layer.layer, rank - 1)
-    config = layer.get_config() if isinstance(layer, keras.Layer) else vars(layer)
-    axes = [config.get("axis", -1), config.get("attention_axes")]
-    listed = [one for axis in axes for one in np.ravel(-1 if axis is None else axis)]
-    along_rows = any(axis == 0 or axis <= -rank for axis in listed)
+    along_rows = any(a == 0 or a <= -rank for a in compat_operations.axes_of(layer))
     known = type(layer).__name__ in _KEEP_ROWS_APART
     return known and not along_rows and not getattr(layer, "stateful", False)
 
