@@ -35,7 +35,6 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.function
 	$(BIN)/python -m pip install -q tf_keras==2.21.0  # a contender of the next one alone
 	$(BIN)/python -m benchmarks.corpus
-	$(BIN)/python -m pip install --quiet tf_keras==2.21.0 && $(BIN)/python -m benchmarks.corpus
 
 $(VENV)/core.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
