@@ -125,8 +125,9 @@ def extract(
             `layerprobe.backend.select`), phase ("test", or "train": dropout drops, batches
             normalise themselves), seed (of the training phase's random numbers, 0), mc_samples (so
             many passes in the training phase; mean and variance are stored, as ADDRESS:mean and
-            ADDRESS:variance), overwrite (replace an existing dump), quiet (keep what frameworks
-            print at their start off stderr).
+            ADDRESS:variance), select, reduce, project, topk (done to each output before it leaves
+            the device; see `layerprobe.reductions.Reductions`), overwrite (replace an existing
+            dump), quiet (keep what frameworks print at their start off stderr).
 
     Returns:
         What was written.

@@ -24,6 +24,7 @@ from layerprobe import interrupts
 from layerprobe.backend.registry import ENGINES
 from layerprobe.errors import LayerprobeError
 from layerprobe.interrupts import EndOnInterrupt
+from layerprobe.reductions import KINDS as REDUCTIONS
 from layerprobe.screen import print_engines, print_table, printable, progress_bar, waiting
 
 _INPUT_OUTPUT, _BROKEN_PIPE = 74, 141
@@ -198,6 +199,16 @@ def list_layers(model: Path, *, insides: bool, as_json: bool) -> None:
               help="Only rows START to STOP, without STOP; 500: is all from 500 on.")  # fmt: skip
 @click.option("--dtype", metavar="float16|float32",
               help="Store floating-point activations as this.  [default: as computed]")  # fmt: skip
+@click.option("--select", metavar="UNITS",
+              help="Only these channels (units) of each output: 0:16, or 3,7,-1.")  # fmt: skip
+@click.option("--reduce", metavar="|".join(REDUCTIONS),
+              help="Make each output smaller while it is computed: over all positions (mean, max, "
+              "gap), one of them (cls, last), one axis (flatten), length (norm).")  # fmt: skip
+@click.option("--project", default=0, metavar="DIM", type=int,
+              help="To DIM numbers a row, by a random projection that --seed fixes.")  # fmt: skip
+@click.option("--topk", default=0, metavar="K", type=int,
+              help="Only the K largest values along the last axis, and where they were, as "
+              "ADDRESS:values and ADDRESS:indices.")  # fmt: skip
 @click.option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.  [default: auto]")
 @click.option("--backend", metavar="|".join(ENGINES),
               help="The engine; `layerprobe backends` lists all.  "
@@ -212,7 +223,7 @@ def list_layers(model: Path, *, insides: bool, as_json: bool) -> None:
               help="How layers behave: in the training phase dropout drops, and batches normalise "
               "themselves.  [default: test]")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, metavar="N", type=int,
-              help="Of the random numbers in the training phase.")  # fmt: skip
+              help="Of the random numbers in the training phase, and of --project.")  # fmt: skip
 @click.option("--mc-samples", default=0, metavar="N", type=int,
               help="Pass each batch N times in the training phase; store mean and variance, as "
               "ADDRESS:mean and ADDRESS:variance.")  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from layerprobe.errors import DataError, OutputError
+from layerprobe.reductions import Reductions
 
 PHASES = ("test", "train")
 DTYPES = ("float16", "float32")
@@ -24,6 +25,10 @@ class Options:
     phase: str | None = None
     seed: int = 0
     mc_samples: int = 0
+    select: str | None = None
+    reduce: str | None = None
+    project: int = 0
+    topk: int = 0
     overwrite: bool = False
     quiet: bool = False
 
@@ -32,7 +37,18 @@ class Options:
         """Whether layers behave as in training."""
         return self.phase == "train" or self.mc_samples > 0
 
+    @property
+    def reductions(self) -> Reductions:
+        """What is done to each output before it leaves the device."""
+        return Reductions(self.select, self.reduce, self.project, self.topk, self.seed)
+
     def __post_init__(self) -> None:
+        if self.reductions.topk and self.mc_samples:
+            raise DataError(
+                "The largest values of samples are at other places in each.",
+                fix="Leave out --topk, or --mc-samples.",
+                exit_code=2,
+            )
         if self.phase not in (None, *PHASES):
             raise DataError(
                 f"The phase {self.phase!r} is not known.",

@@ -26,26 +26,31 @@ Array = np.ndarray[Any, Any]
 class Pass:
     """A compiled function with its phase, seed and number of samples.
 
+    Args:
+        function: The function.
+        given: The address of each of its outputs.
+        options: The rest.
+
     Attributes:
         fills: Whether a batch may be filled up with copies of a row.
         inputs: The shape of each input.
         outputs: The address and the shape of each output.
     """
 
-    def __init__(self, function: Function, options: Options) -> None:
+    def __init__(self, function: Function, given: Sequence[str], options: Options) -> None:
         self._function = function
         self._training = options.training
         self._seed = options.seed
         self._samples = options.mc_samples
         self.fills = not options.training
         self.inputs: list[Shape] = [symbol.shape for symbol in function.plan.inputs]
-        given = [(symbol.address, symbol.shape) for symbol in function.plan.outputs]
-        kinds = ("mean", "variance") if self._samples else ()
-        self.outputs: list[tuple[str, Shape]] = (
-            [(f"{address}:{kind}", shape) for address, shape in given for kind in kinds]
-            if kinds
-            else given
-        )
+        shapes = [symbol.shape for symbol in function.plan.outputs]
+        kinds = (":mean", ":variance") if self._samples else ("",)
+        self.outputs: list[tuple[str, Shape]] = [
+            (f"{address}{kind}", shape)
+            for address, shape in zip(given, shapes, strict=True)
+            for kind in kinds
+        ]
 
     @property
     def notes(self) -> list[str]:
@@ -102,9 +107,15 @@ def make_pass(
 ) -> Pass:
     """Return the pass from some inputs, or from tensors to begin at, to the outputs wanted."""
     from layerprobe.backend.compiled import make_function
+    from layerprobe.backend.reductions import reduced
 
     by_name = {symbol.address: symbol for symbol in model.inputs}
     sources = [model.symbol(row) for row in begin] or [by_name[f.spec.name] for f in feeds]
-    outputs = [model.symbol(row) for row in wanted]
-    function = make_function(sources, outputs, selected.engine, training=options.training)
-    return Pass(function, options)
+    # A mean of samples is cast when it is there, since it would lose digits before.
+    dtype = None if options.mc_samples else options.dtype
+    outputs = [
+        made for row in wanted for made in reduced(model.symbol(row), options.reductions, dtype)
+    ]
+    tensors = [tensor for _, tensor in outputs]
+    function = make_function(sources, tensors, selected.engine, training=options.training)
+    return Pass(function, [address for address, _ in outputs], options)

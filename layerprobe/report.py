@@ -151,6 +151,10 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
             "phase": "train" if plan.options.training else "test",
             "seed": plan.options.seed,
             "mc_samples": plan.options.mc_samples,
+            "select": plan.options.select,
+            "reduce": plan.options.reduce,
+            "project": plan.options.project,
+            "topk": plan.options.topk,
         },
         "notes": list(plan.notes),
         "datasets": [
