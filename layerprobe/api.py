@@ -62,7 +62,13 @@ def list_backends(timeout: float = 60.0) -> list[EngineReport]:
     return survey(timeout)
 
 
-def load(path: str | Path, *, backend: str | None = None, device: str | None = None) -> Model:
+def load(
+    path: str | Path,
+    *,
+    backend: str | None = None,
+    device: str | None = None,
+    source_backend: str | None = None,
+) -> Model:
     """Build a saved model on an engine.
 
     Args:
@@ -70,6 +76,8 @@ def load(path: str | Path, *, backend: str | None = None, device: str | None = N
         backend: "tensorflow", "jax", "torch", or another engine that is installed; by default
             `LAYERPROBE_BACKEND`, then `KERAS_BACKEND`, then TensorFlow. One process can use one.
         device: "auto" (a GPU if the engine sees one), "cpu", "gpu" or "gpu:N".
+        source_backend: "tensorflow" or "theano": read a file of Keras 2 as one made on that engine,
+            whatever it says; they computed convolutions and padding differently.
 
     Returns:
         The model; `model["address"]` is the symbolic tensor of a layer output, for
@@ -89,7 +97,7 @@ def load(path: str | Path, *, backend: str | None = None, device: str | None = N
     from layerprobe.pipeline import build
 
     file = open_model(path)
-    return build(file, select(backend, device=device))
+    return build(file, select(backend, device=device), source_backend)
 
 
 def extract(
@@ -126,8 +134,9 @@ def extract(
             normalise themselves), seed (of the training phase's random numbers, 0), mc_samples (so
             many passes in the training phase; mean and variance are stored, as ADDRESS:mean and
             ADDRESS:variance), select, reduce, project, topk (done to each output before it leaves
-            the device; see `layerprobe.reductions.Reductions`), overwrite (replace an existing
-            dump), quiet (keep what frameworks print at their start off stderr).
+            the device; see `layerprobe.reductions.Reductions`), source_backend (see `load`),
+            overwrite (replace an existing dump), quiet (keep what frameworks print at their start
+            off stderr).
 
     Returns:
         What was written.

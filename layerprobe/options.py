@@ -29,6 +29,7 @@ class Options:
     reduce: str | None = None
     project: int = 0
     topk: int = 0
+    source_backend: str | None = None
     overwrite: bool = False
     quiet: bool = False
 

@@ -126,7 +126,7 @@ def plan(
     """
     file, wanted, begin = _selected(model, layers, options)
     target = Path(output) if output is not None else Path(f"{file.path.stem}-activations.h5")
-    upgrade(file.contents)
+    upgrade(file.contents, options.source_backend)
     with ExitStack() as undo:
         feeds, notes = open_inputs(file, wanted, begin, given)
         undo.callback(close_feeds, feeds)
@@ -134,7 +134,7 @@ def plan(
         check_target(target, overwrite=options.overwrite)
         rows = row_range(options.rows, feeds[0].rows)
         selected = _engine(options)
-        built = build(file, selected)
+        built = build(file, selected, options.source_backend)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
         batch_size = rows_a_pass(compute, options.batch_size, rows[1] - rows[0])
         beginning = read(feeds, rows[0], min(rows[0] + batch_size, rows[1]))
@@ -233,12 +233,13 @@ def _blocks(planned: Plan) -> Iterator[tuple[int, Iterator[tuple[int, list[Array
         yield at, computed(planned.compute, block, at, size)
 
 
-def build(file: ModelFile, selected: engines.Selected) -> Model:
+def build(file: ModelFile, selected: engines.Selected, source_backend: str | None = None) -> Model:
     """Return the live model of a model file on the chosen engine."""
     # Imports Keras, so not before the engine is chosen.
     from layerprobe.backend.loading import build as build_model
 
-    return build_model(file, runs_channels_first=selected.engine.RUNS_CHANNELS_FIRST)
+    first = selected.engine.RUNS_CHANNELS_FIRST
+    return build_model(file, runs_channels_first=first, source_backend=source_backend)
 
 
 def open_inputs(

@@ -155,6 +155,7 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
             "reduce": plan.options.reduce,
             "project": plan.options.project,
             "topk": plan.options.topk,
+            "source_backend": plan.options.source_backend,
         },
         "notes": list(plan.notes),
         "datasets": [

@@ -28,7 +28,8 @@ from layerprobe.layers import LayerOutput, Shape
 from layerprobe.loss_expression import LossExpression
 from layerprobe.loss_reader import read_loss
 from layerprobe.modelfile import ModelFile, open_model
-from layerprobe.modelfile.upgrade import HARD_SIGMOID_NAME, upgrade
+from layerprobe.modelfile.upgrade import upgrade
+from layerprobe.modelfile.upgrade.keras2 import HARD_SIGMOID_PACKAGE
 from layerprobe.options import TrainingOptions
 from layerprobe.pipeline import build, check_distinct, open_inputs
 from layerprobe.sinks import check_model_target, check_space, write_model
@@ -290,11 +291,10 @@ def _batch_size(inputs: Sequence[Shape], asked: int, rows: int) -> int:
 
 def _refuse_unsavable(file: ModelFile) -> None:
     """Refuse what Keras alone could not open again."""
-    if HARD_SIGMOID_NAME in str(upgrade(file.contents).config):
+    if f"{HARD_SIGMOID_PACKAGE}>" in str(upgrade(file.contents).config):
         raise ModelError(
-            f"{file.path} holds a hard_sigmoid of Keras 2, which Keras 3 computes otherwise and a "
-            ".keras file cannot hold.",
-            expected="a model without it",
+            f"{file.path} holds what Keras 3 computes otherwise than the Keras that made it, such "
+            "as a hard_sigmoid, and a .keras file cannot hold.",
             fix="layerprobe.load builds it, and layerprobe.backend.get_updates trains it.",
             path=str(file.path),
         )

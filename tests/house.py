@@ -61,6 +61,7 @@ THIRD_PARTY = {
         "backend/compat_state.py",
         "backend/insides.py",
         "backend/loading.py",
+        *(f"backend/legacy/{n}.py" for n in "__init__ axes convolutions pooling recurrent".split()),
         "backend/named.py",
         "backend/phase.py",
         "backend/reductions.py",

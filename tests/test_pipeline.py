@@ -128,7 +128,7 @@ def test_the_manifest_says_where_the_numbers_come_from(samples, tmp_path):
     ]
     assert manifest["rows"] == [100, 160]
     phase = {"phase": "test", "seed": 0, "mc_samples": 0}
-    phase |= {"select": None, "reduce": None, "project": 0, "topk": 0}
+    phase |= {"select": None, "reduce": None, "project": 0, "topk": 0, "source_backend": None}
     assert manifest["options"] == {"batch_size": 25, "dtype": "float16", "from": [], **phase}
     assert (manifest["engine"], manifest["device"], manifest["notes"]) == ("tensorflow", "cpu", [])
     assert manifest["versions"]["python"] == platform.python_version()

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from model_files import dense, functional, old, old_model, sequential
 
-from layerprobe.modelfile import upgrade as steps
 from layerprobe.modelfile.contents import Contents
-from layerprobe.modelfile.upgrade import layers_in, upgrade
+from layerprobe.modelfile.upgrade import keras2 as steps
+from layerprobe.modelfile.upgrade import upgrade
+from layerprobe.modelfile.upgrade.walk import layers_in
 
 
 def contents(config, version="2.3.1", backend="tensorflow", kind="hdf5"):

@@ -30,14 +30,17 @@ def refused(given, kind=ModelError):
         (contents(chain(dense()), "1.2.2"), "was written by Keras 1.2.2"),
         (contents(chain(dense()), None), "Keras 1 (it names no version)"),
         (contents(chain(dense()), "dev"), "was written by Keras dev"),
-        (contents(chain(dense()), backend="theano"), "on theano, which computed"),
+        (
+            contents(chain(layer("AveragePooling2D", padding="same")), "2.0.4", backend="theano"),
+            "what AveragePooling2D with padding 'same' meant to Keras 2.0.4 on Theano",
+        ),
         (contents(chain(dense()), backend="cntk"), "on cntk, which computed"),
         (contents(chain(dense()), backend=None), "on no engine, which computed"),
         (contents(chain(dense()), "2.14.0", kind="keras"), ".keras archive of Keras 2.14.0"),
     ],
 )
 def test_origins_that_computed_otherwise_are_refused(given, said):
-    """Keras 1, other engines than TensorFlow and archives of Keras 2 are named as the reason."""
+    """Keras 1, other engines, archives of Keras 2, and what changed unseen: the reason is named."""
     error = refused(given)
     assert said in str(error)
     assert "list-layers lists it" in str(error) or "save it as .h5" in str(error)
@@ -74,10 +77,9 @@ def test_classes_that_keras_once_had_need_no_trust(class_name):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (layer("Bidirectional", layer=layer("LSTM", "inner")), "class Bidirectional"),
-        (layer("TimeDistributed", layer=dense("inner")), "class TimeDistributed"),
+        (layer("ConvLSTM2D"), "class ConvLSTM2D"),
         (layer("MultiHeadAttention"), "class MultiHeadAttention"),
-        (layer("SpatialDropout2D"), "class SpatialDropout2D"),
+        (layer("LocallyConnected1D"), "class LocallyConnected1D"),
         (layer("UpSampling2D", interpolation="bilinear"), "bilinear interpolation"),
         (dense(activation={"class_name": "ReLU", "config": {}}), "not given by name"),
         (dense(activation=None), "not given by name"),
@@ -130,7 +132,7 @@ FORGETS = old_model(old(layer("LSTM", "in"), [ROWS]), outputs=[["in", 0, 0]], na
 def test_masks_that_meet_are_refused(between, merging):
     """Keras 2 kept a step that all inputs keep, Keras 3 one that any keeps."""
     error = refused(masked(*between, merging=merging))
-    assert "layer 'end' merges masked time steps" in str(error)
+    assert "layer 'end' takes masked time steps" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,37 @@ def test_masks_that_end_before_a_merge_do_no_harm(between):
     """A layer that drops its input's mask in both Kerases makes what follows safe."""
     assert upgrade(masked(*between)).notes == ()
     assert upgrade(masked(dense(), *between, merging="Dot")).notes == ()
+
+
+def distributed(inner, **masking):
+    """Return a model that embeds tokens and spreads a layer over them."""
+    embed = layer("Embedding", "embed", **masking)
+    spread = layer("TimeDistributed", "spread", layer=inner)
+    rows, tokens = [ROWS], [["embed", 0, 0, {}]]
+    return contents(
+        old_model(old(embed, rows[0:1]), old(spread, tokens), outputs=[["spread", 0, 0]])
+    )
+
+
+@pytest.mark.parametrize(
+    ("inner", "masking"),
+    [
+        (layer("GRU", "in"), {"mask_zero": True}),
+        (NET, {"mask_zero": True}),
+        (layer("Masking", "in"), {}),
+        (layer("Embedding", "in", mask_zero=True), {}),
+    ],
+)
+def test_masks_inside_time_distributed_are_refused(inner, masking):
+    """Keras 2 handed no mask to the layer inside, and took over the one it made."""
+    error = refused(distributed(inner, **masking))
+    assert "layer 'spread' takes masked time steps" in str(error)
+
+
+def test_time_distributed_without_masks_inside_is_taken():
+    """A layer that looks at no mask computes the same in it; the mask goes on past it."""
+    assert upgrade(distributed(dense("in"), mask_zero=True)).notes == ()
+    assert upgrade(distributed(layer("GRU", "in"))).notes == ()
 
 
 def test_merges_in_files_of_keras_3_are_as_they_were():

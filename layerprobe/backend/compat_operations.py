@@ -42,7 +42,8 @@ def is_keras_own(operation: Any) -> bool:
         for name in ("activation", "recurrent_activation", "activity_regularizer")
         if (function := getattr(operation, name, None)) is not None
     ]
-    own = all((getattr(part, "__module__", None) or "").startswith("keras.") for part in run)
+    places = ("keras.", "layerprobe.backend.legacy.", "layerprobe.backend.loading")
+    own = all((getattr(part, "__module__", None) or "").startswith(places) for part in run)
     return own and not isinstance(operation, keras.layers.Lambda)
 
 

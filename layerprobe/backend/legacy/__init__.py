@@ -1,0 +1,35 @@
+"""Layers that compute what older Kerases computed, where Keras 3 has none that does.
+
+Each has the class name of the layer it stands for, and Keras knows it as `layerprobe>NAME`; the
+configs that `modelfile.upgrade` writes ask for it by that.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from layerprobe.backend import compat_state
+from layerprobe.backend.legacy import pooling, recurrent
+
+__all__ = ["kernels_convolved", "pooling", "recurrent", "turned"]
+
+_CONVOLVED = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+
+
+def kernels_convolved(layer: Any) -> list[Any]:
+    """Return the kernels, of a layer and of those inside it, that Theano convolved with."""
+    return [
+        inner.kernel for inner in compat_state.layers_inside(layer) if isinstance(inner, _CONVOLVED)
+    ]
+
+
+def turned(kernel: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a kernel turned round in space: all axes but the last two, which are channels."""
+    return np.flip(kernel, tuple(range(kernel.ndim - 2)))
