@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerprobe.modelfile import ModelFile, open_model
+from layerprobe.modelfile.reading import Reading
 
 if TYPE_CHECKING:
     from layerprobe.backend.model import Model
@@ -68,6 +69,7 @@ def load(
     backend: str | None = None,
     device: str | None = None,
     source_backend: str | None = None,
+    source_data_format: str | None = None,
 ) -> Model:
     """Build a saved model on an engine.
 
@@ -76,8 +78,10 @@ def load(
         backend: "tensorflow", "jax", "torch", or another engine that is installed; by default
             `LAYERPROBE_BACKEND`, then `KERAS_BACKEND`, then TensorFlow. One process can use one.
         device: "auto" (a GPU if the engine sees one), "cpu", "gpu" or "gpu:N".
-        source_backend: "tensorflow" or "theano": read a file of Keras 2 as one made on that engine,
-            whatever it says; they computed convolutions and padding differently.
+        source_backend: "tensorflow", "theano" or "cntk": read a file of Keras 1 or 2 as one made on
+            that engine, whatever it says; they computed convolutions and padding differently.
+        source_data_format: "channels_first" or "channels_last", for layers of Keras 1 that do not
+            say where their channels are.
 
     Returns:
         The model; `model["address"]` is the symbolic tensor of a layer output, for
@@ -97,7 +101,8 @@ def load(
     from layerprobe.pipeline import build
 
     file = open_model(path)
-    return build(file, select(backend, device=device), source_backend)
+    reading = Reading(source_backend, source_data_format)
+    return build(file, select(backend, device=device), reading)
 
 
 def extract(
@@ -134,7 +139,8 @@ def extract(
             normalise themselves), seed (of the training phase's random numbers, 0), mc_samples (so
             many passes in the training phase; mean and variance are stored, as ADDRESS:mean and
             ADDRESS:variance), select, reduce, project, topk (done to each output before it leaves
-            the device; see `layerprobe.reductions.Reductions`), source_backend (see `load`),
+            the device; see `layerprobe.reductions.Reductions`), source_backend and
+            source_data_format (see `load`),
             overwrite (replace an existing dump), quiet (keep what frameworks print at their start
             off stderr).
 

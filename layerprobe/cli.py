@@ -227,9 +227,12 @@ def list_layers(model: Path, *, insides: bool, as_json: bool) -> None:
 @click.option("--mc-samples", default=0, metavar="N", type=int,
               help="Pass each batch N times in the training phase; store mean and variance, as "
               "ADDRESS:mean and ADDRESS:variance.")  # fmt: skip
-@click.option("--source-backend", metavar="tensorflow|theano",
-              help="Read a file of Keras 2 as one made on this engine.  "
+@click.option("--source-backend", metavar="tensorflow|theano|cntk",
+              help="Read a file of Keras 1 or 2 as one made on this engine.  "
               "[default: as it says]")  # fmt: skip
+@click.option("--source-data-format", metavar="channels_first|channels_last",
+              help="Where the channels are in layers of Keras 1 that do not say it.  "
+              "[default: as the other layers say]")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
               help="Check everything and compute one batch, but write nothing.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace an existing dump when all is done.")

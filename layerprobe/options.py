@@ -30,6 +30,7 @@ class Options:
     project: int = 0
     topk: int = 0
     source_backend: str | None = None
+    source_data_format: str | None = None
     overwrite: bool = False
     quiet: bool = False
 

@@ -35,7 +35,8 @@ from layerprobe.errors import LayerNotFound, OutputError
 from layerprobe.feed import Feed, Given, close_feeds, open_feeds
 from layerprobe.layers import LayerOutput, TensorSpec
 from layerprobe.modelfile import ModelFile, open_model
-from layerprobe.modelfile.upgrade import upgrade
+from layerprobe.modelfile.reading import Reading
+from layerprobe.modelfile.upgrade import AS_SAVED, upgrade
 from layerprobe.options import Options
 from layerprobe.passes import Pass, make_pass
 from layerprobe.report import Counts, Report, cast_notes, manifest_of
@@ -126,7 +127,8 @@ def plan(
     """
     file, wanted, begin = _selected(model, layers, options)
     target = Path(output) if output is not None else Path(f"{file.path.stem}-activations.h5")
-    upgrade(file.contents, options.source_backend)
+    reading = Reading(options.source_backend, options.source_data_format)
+    upgrade(file.contents, reading)
     with ExitStack() as undo:
         feeds, notes = open_inputs(file, wanted, begin, given)
         undo.callback(close_feeds, feeds)
@@ -134,7 +136,7 @@ def plan(
         check_target(target, overwrite=options.overwrite)
         rows = row_range(options.rows, feeds[0].rows)
         selected = _engine(options)
-        built = build(file, selected, options.source_backend)
+        built = build(file, selected, reading)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
         batch_size = rows_a_pass(compute, options.batch_size, rows[1] - rows[0])
         beginning = read(feeds, rows[0], min(rows[0] + batch_size, rows[1]))
@@ -233,13 +235,13 @@ def _blocks(planned: Plan) -> Iterator[tuple[int, Iterator[tuple[int, list[Array
         yield at, computed(planned.compute, block, at, size)
 
 
-def build(file: ModelFile, selected: engines.Selected, source_backend: str | None = None) -> Model:
+def build(file: ModelFile, selected: engines.Selected, reading: Reading = AS_SAVED) -> Model:
     """Return the live model of a model file on the chosen engine."""
     # Imports Keras, so not before the engine is chosen.
     from layerprobe.backend.loading import build as build_model
 
     first = selected.engine.RUNS_CHANNELS_FIRST
-    return build_model(file, runs_channels_first=first, source_backend=source_backend)
+    return build_model(file, runs_channels_first=first, reading=reading)
 
 
 def open_inputs(

@@ -156,6 +156,7 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
             "project": plan.options.project,
             "topk": plan.options.topk,
             "source_backend": plan.options.source_backend,
+            "source_data_format": plan.options.source_data_format,
         },
         "notes": list(plan.notes),
         "datasets": [

@@ -51,7 +51,7 @@ THIRD_PARTY = {
         "sinks/hdf5.py",
         "sinks/manifest.py",
         "dump/files.py",
-        "backend/loading.py",
+        "backend/weights.py",
     },
     "keras": {
         "backend/compat.py",
@@ -61,7 +61,11 @@ THIRD_PARTY = {
         "backend/compat_state.py",
         "backend/insides.py",
         "backend/loading.py",
-        *(f"backend/legacy/{n}.py" for n in "__init__ axes convolutions pooling recurrent".split()),
+        *(
+            f"backend/legacy/{name}.py"
+            for name in """__init__ axes convolutions former local normalization pooling recurrent
+            upsampling""".split()
+        ),
         "backend/named.py",
         "backend/phase.py",
         "backend/reductions.py",
@@ -69,6 +73,7 @@ THIRD_PARTY = {
         "backend/steps.py",
         "backend/suite.py",
         "backend/update_suite.py",
+        "backend/weights.py",
         "backend/torch.py",
         *(
             f"backend/keras2/{name}.py"

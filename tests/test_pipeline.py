@@ -128,7 +128,8 @@ def test_the_manifest_says_where_the_numbers_come_from(samples, tmp_path):
     ]
     assert manifest["rows"] == [100, 160]
     phase = {"phase": "test", "seed": 0, "mc_samples": 0}
-    phase |= {"select": None, "reduce": None, "project": 0, "topk": 0, "source_backend": None}
+    phase |= {"select": None, "reduce": None, "project": 0, "topk": 0}
+    phase |= dict.fromkeys(("source_backend", "source_data_format"))
     assert manifest["options"] == {"batch_size": 25, "dtype": "float16", "from": [], **phase}
     assert (manifest["engine"], manifest["device"], manifest["notes"]) == ("tensorflow", "cpu", [])
     assert manifest["versions"]["python"] == platform.python_version()
@@ -136,8 +137,8 @@ def test_the_manifest_says_where_the_numbers_come_from(samples, tmp_path):
         assert manifest["versions"][package] == importlib.metadata.version(package)
     assert [d["address"] for d in manifest["datasets"]] == ["conv1", "logits"]
     for entry in manifest["datasets"]:
-        array = stored[entry["name"]]
-        assert (entry["shape"], entry["dtype"]) == (list(array.shape), "float16")
+        shape = list(stored[entry["name"]].shape)
+        assert (entry["shape"], entry["dtype"]) == (shape, "float16")
         assert (entry["nan"], entry["inf"]) == (0, 0)
 
 

@@ -10,7 +10,9 @@ from test_configs import JUNK, spoiled
 from test_upgrade import chain, contents, layer, wrapped
 
 from layerprobe.errors import LayerprobeError, ModelError, TrustError
-from layerprobe.modelfile.upgrade import FORMER_CLASSES, SAME_IN_KERAS_3, upgrade
+from layerprobe.modelfile.reading import Reading
+from layerprobe.modelfile.upgrade import upgrade
+from layerprobe.modelfile.upgrade.classes import FORMER_CLASSES, SAME_IN_KERAS_3
 
 ROWS = ["rows", 0, 0, {}]
 
@@ -24,17 +26,35 @@ def refused(given, kind=ModelError):
     return caught.value
 
 
+STACK = {"class_name": "StackedRNNCells", "config": {"cells": [layer("LSTMCell")]}}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (contents(chain(dense()), "1.2.2"), "was written by Keras 1.2.2"),
         (contents(chain(dense()), None), "Keras 1 (it names no version)"),
         (contents(chain(dense()), "dev"), "was written by Keras dev"),
         (
             contents(chain(layer("AveragePooling2D", padding="same")), "2.0.4", backend="theano"),
-            "what AveragePooling2D with padding 'same' meant to Keras 2.0.4 on Theano",
+            "what AveragePooling2D with padding 'same' meant to Keras 2.0.4 on its engine",
         ),
-        (contents(chain(dense()), backend="cntk"), "on cntk, which computed"),
+        (contents(chain(dense()), backend="plaidml"), "on plaidml, which computed"),
+        (
+            contents(chain(layer("MaxPooling3D", padding="same")), "2.0.9", backend="theano"),
+            "what MaxPooling3D with padding 'same' meant to Keras 2.0.9 on its engine",
+        ),
+        (
+            contents(chain(layer("Conv2D", dilation_rate=[2, 2])), "2.1.6", backend="cntk"),
+            "what a Conv2D with dilation or strides meant to Keras 2.1.6 on its engine",
+        ),
+        (
+            contents(chain(layer("Conv3D", strides=[1, 2, 1])), "2.1.6", backend="cntk"),
+            "what a Conv3D with dilation or strides meant",
+        ),
+        (
+            contents(chain(layer("RNN", cell=STACK)), "2.2.4", backend="cntk"),
+            "what a stack of cells meant to Keras 2.2.4",
+        ),
         (contents(chain(dense()), backend=None), "on no engine, which computed"),
         (contents(chain(dense()), "2.14.0", kind="keras"), ".keras archive of Keras 2.14.0"),
     ],
@@ -67,7 +87,7 @@ def test_code_of_others_is_never_run(bad, said, place, version):
     assert error.fields["layer"] == "f"
 
 
-@pytest.mark.parametrize("class_name", ["CuDNNLSTM", "LocallyConnected2D", "ThresholdedReLU"])
+@pytest.mark.parametrize("class_name", ["TFOpLambda", "TensorFlowOpLayer"])
 def test_classes_that_keras_once_had_need_no_trust(class_name):
     """A class that Keras has dropped is refused for what it computed, not for being code."""
     error = refused(contents(chain(layer(class_name))))
@@ -77,10 +97,10 @@ def test_classes_that_keras_once_had_need_no_trust(class_name):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (layer("ConvLSTM2D"), "class ConvLSTM2D"),
         (layer("MultiHeadAttention"), "class MultiHeadAttention"),
-        (layer("LocallyConnected1D"), "class LocallyConnected1D"),
-        (layer("UpSampling2D", interpolation="bilinear"), "bilinear interpolation"),
+        (layer("Conv2D", padding="full"), "padding 'full'"),
+        (layer("LocallyConnected1D", padding="valid", implementation=2), "implementation 2"),
+        (layer("LocallyConnected1D", padding="same"), "padding 'same'"),
         (dense(activation={"class_name": "ReLU", "config": {}}), "not given by name"),
         (dense(activation=None), "not given by name"),
         (layer("LSTM", recurrent_activation=["x"]), "not given by name"),
@@ -92,6 +112,36 @@ def test_what_is_not_known_to_compute_the_same_is_refused(bad, reason):
     assert reason in str(error)
     assert "by Keras 2.3.1" in str(error)
     assert upgrade(contents(chain(bad), "3.0.0")).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "version", "backend", "size"),
+    [
+        ("bicubic", "2.3.1", "tensorflow", [2, 2]),
+        ("bilinear", "2.2.4-tf", "tensorflow", [2, 2]),
+        ("bilinear", "2.3.1", "cntk", [2, 2]),
+        ("bilinear", "2.3.1", "theano", [3, 3]),
+    ],
+)
+def test_interpolation_that_nobody_looked_at_is_refused(interpolation, version, backend, size):
+    """Where the pixels lay depended on the version and on the engine."""
+    given = chain(layer("UpSampling2D", interpolation=interpolation, size=size))
+    assert "interpolation meant to Keras" in str(refused(contents(given, version, backend)))
+
+
+def test_a_merge_of_the_authors_own_needs_trust():
+    """Keras 1 could merge with a function, whose code is in the file."""
+    bad = layer("Merge", "m", mode="<lambda>", mode_type="lambda")
+    error = refused(contents(chain(bad), "1.2.2"), TrustError)
+    assert "layer 'm' is a Merge with code that its author wrote" in str(error)
+
+
+@pytest.mark.parametrize("given", [("plaidml", None), (None, "th")])
+def test_only_known_readings_can_be_declared(given):
+    """An engine or a data format that is not known is a mistake in the call."""
+    with pytest.raises(ModelError, match="is not known") as caught:
+        Reading(*given)
+    assert caught.value.exit_code == 2
 
 
 def test_nearest_upsampling_passes():

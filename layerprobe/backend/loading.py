@@ -7,25 +7,22 @@ refused everything else), and Keras loads in safe mode.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
-import numpy as np
 
-from layerprobe.backend import compat, compat_operations, legacy
+from layerprobe.backend import compat, compat_operations, legacy  # noqa: F401 - registers layers
 from layerprobe.backend.complaints import in_one_line
 from layerprobe.backend.model import Model
+from layerprobe.backend.weights import load_hdf5_weights
 from layerprobe.errors import ModelError, TrustError
 from layerprobe.modelfile import ModelFile
 from layerprobe.modelfile.configs import is_operation
 from layerprobe.modelfile.contents import Config
 from layerprobe.modelfile.graph import MODEL_CLASSES
-from layerprobe.modelfile.hdf5 import attribute_list
-from layerprobe.modelfile.upgrade import origin, upgrade
+from layerprobe.modelfile.reading import Reading
+from layerprobe.modelfile.upgrade import AS_SAVED, origin, upgrade
 from layerprobe.modelfile.upgrade.keras2 import HARD_SIGMOID_NAME, HARD_SIGMOID_PACKAGE
 from layerprobe.modelfile.upgrade.walk import layers_in
 
@@ -38,21 +35,19 @@ def _hard_sigmoid_keras2(x: Any) -> Any:
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def build(
-    file: ModelFile, *, runs_channels_first: bool, source_backend: str | None = None
-) -> Model:
+def build(file: ModelFile, *, runs_channels_first: bool, reading: Reading = AS_SAVED) -> Model:
     """Return the live model of a model file.
 
     Args:
         file: The file's description.
-        source_backend: See `modelfile.upgrade.upgrade`.
+        reading: How to read it, where that is not as it says.
         runs_channels_first: Whether the engine computes channels_first convolutions rightly.
 
     Raises:
         TrustError: The model needs code that is not Keras' own.
         ModelError: It cannot be read rightly, or its weights do not fit its layers.
     """
-    upgraded = upgrade(file.contents, source_backend)
+    upgraded = upgrade(file.contents, reading)
     if not runs_channels_first:
         _refuse_channels_first(file, upgraded.config)
     try:
@@ -60,7 +55,7 @@ def build(
             model = compat.load_archive(file.path)
         else:
             model = _from_config(upgraded.config)
-            _load_hdf5_weights(model, file.path, flips=upgraded.flips)
+            load_hdf5_weights(model, file.path, flips=upgraded.flips, keras1=upgraded.keras1)
     except Exception as error:
         raise _not_built(file, error) from error
     return Model(model, file.table, upgraded.notes)
@@ -98,49 +93,6 @@ def _refuse_channels_first(file: ModelFile, config: Config) -> None:
                 fix="Use another engine: --backend jax or --backend torch.",
                 layer=inner.get("name"),
             )
-
-
-def _load_hdf5_weights(model: Any, path: Path, *, flips: bool) -> None:
-    """Assign the weights of an .h5 file: layer by layer by name, each layer's in a fixed order.
-
-    The order is that of Keras' legacy format: a layer's trainable weights, then the others.
-    Kernels that were convolved with are turned round if `flips`.
-    """
-    with h5py.File(path, "r") as file:
-        root = file.get("model_weights")
-        if root is None:
-            raise ValueError("the file holds no weights")
-        names = attribute_list(root, "layer_names")
-        for layer in model.layers:
-            variables = list(layer.trainable_weights) + list(layer.non_trainable_weights)
-            group = root[layer.name] if layer.name in names else root
-            stored = attribute_list(group, "weight_names")
-            if len(stored) != len(variables):
-                raise ValueError(
-                    f"layer {layer.name!r} has {len(variables)} weights, the file {len(stored)}"
-                )
-            turned = set(compat.ids(legacy.kernels_convolved(layer))) if flips else set()
-            for variable, name in zip(variables, stored, strict=True):
-                array = _stored(variable, group[name], f"{layer.name}: {name}")
-                variable.assign(legacy.turned(array) if id(variable) in turned else array)
-        known = {layer.name for layer in model.layers}
-        unknown = [n for n in names if n not in known and attribute_list(root[n], "weight_names")]
-        if unknown:
-            raise ValueError(f"there are weights of unknown layers: {', '.join(unknown)}")
-
-
-def _stored(variable: Any, dataset: h5py.Dataset, name: str) -> np.ndarray[Any, Any]:
-    if tuple(dataset.shape) != tuple(variable.shape):
-        raise ValueError(
-            f"{name} has shape {dataset.shape}, the layer wants {tuple(variable.shape)}"
-        )
-    # TensorFlow 1 numbered names it had seen before: kernel_1; Theano wrote b'rnn/kernel'_1.
-    stored = name.rpartition("/")[2].partition(":")[0].replace("'", "")
-    wanted = variable.name
-    wanted = f"(depthwise_)?{wanted}" if wanted == "kernel" else re.escape(wanted)
-    if not re.fullmatch(wanted + r"(_\d+)?", stored):
-        raise ValueError(f"{name} stands where the layer's {variable.name!r} is expected")
-    return np.asarray(dataset)
 
 
 def _not_built(file: ModelFile, error: Exception) -> ModelError | TrustError:

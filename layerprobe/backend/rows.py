@@ -73,7 +73,7 @@ def _layer_apart(layer: Any, rank: int) -> bool:
     if isinstance(layer, keras.layers.TimeDistributed):
         return rank > 2 and _layer_apart(layer.layer, rank - 1)
     along_rows = any(a == 0 or a <= -rank for a in compat_operations.axes_of(layer))
-    known = type(layer).__name__ in _KEEP_ROWS_APART
+    known = type(layer).__name__ in _KEEP_ROWS_APART and getattr(layer, "keeps_rows_apart", True)
     return known and not along_rows and not getattr(layer, "stateful", False)
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from layerprobe.backend.legacy import recurrent
+
 
 class Steps(ABC):
     """A cell whose one state is all that a step computes: the states of another cell, its gates.
@@ -105,5 +107,6 @@ class _GRUSteps(Steps):
 STEPS: dict[type, type[Steps]] = {
     keras.layers.SimpleRNNCell: _SimpleSteps,
     keras.layers.LSTMCell: _LSTMSteps,
+    recurrent.LSTMCell: _LSTMSteps,
     keras.layers.GRUCell: _GRUSteps,
 }

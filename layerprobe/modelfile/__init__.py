@@ -21,6 +21,7 @@ from layerprobe.modelfile.contents import Contents
 from layerprobe.modelfile.graph import Graph
 from layerprobe.modelfile.table import Listing, listing
 from layerprobe.modelfile.tokens import token_limit
+from layerprobe.modelfile.upgrade.keras1 import translated
 
 __all__ = ["ModelFile", "open_model"]
 
@@ -30,7 +31,7 @@ class ModelFile:
     """A saved model, described from its bytes alone.
 
     Attributes:
-        contents: The file taken apart: its config as stored, and the sizes of its weights.
+        contents: The file taken apart: its config, and the sizes of its weights.
 
     Example:
         >>> import layerprobe
@@ -160,7 +161,7 @@ def open_model(path: str | Path) -> ModelFile:
         contents = keras_zip.read(path)
     else:
         raise _not_a_model(path, head)
-    model = ModelFile(contents)
+    model = ModelFile(translated(contents))
     # Damage in the config is found here, so that whoever holds a ModelFile can rely on it.
     _ = model.table
     return model

@@ -101,6 +101,7 @@ def _layer(data: Mapping[str, Any], calls: tuple[Call, ...]) -> Layer:
         calls=calls,
         is_operation=is_operation(data),
         model=parse(data) if has_graph(data) else None,
+        saved_as=str(data.get("saved_as", "")),
     )
 
 

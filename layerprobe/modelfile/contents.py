@@ -32,10 +32,12 @@ class Contents:
     Attributes:
         path: The file.
         format: "hdf5" or "keras".
-        config: `{"class_name": …, "config": …}` of the model.
+        config: `{"class_name": …, "config": …}` of the model; of Keras 1, in the words of Keras 2.
         keras_version: As the file says, or None.
         backend: The engine the model was made on, as the file says, or None.
         weights: Sizes of the weights, or None if the file holds none.
+        keras1: Whether Keras 1 wrote it.
+        notes: What was put into the words of Keras 2.
     """
 
     path: Path
@@ -44,6 +46,8 @@ class Contents:
     keras_version: str | None
     backend: str | None
     weights: WeightSizes | None
+    keras1: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def major_version(self) -> int | None:

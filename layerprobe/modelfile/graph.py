@@ -50,7 +50,8 @@ class Layer:
     """A layer of a graph.
 
     `is_operation` is true for a bare operation such as `x + 1`, which `model.layers` does not
-    count; `model` is set when the layer is itself a model with a graph.
+    count; `model` is set when the layer is itself a model with a graph. `saved_as` is the
+    class that the file names, where `class_name` is its successor.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Layer:
     calls: tuple[Call, ...]
     is_operation: bool = False
     model: Graph | None = None
+    saved_as: str = ""
 
     @property
     def is_input(self) -> bool:

@@ -55,7 +55,7 @@ def _other_mask(graph: Graph) -> str | None:
         for row in rows:
             layer = layer_at(graph, row.path)
             given = not masked.isdisjoint(row.inbound)
-            if (given and row.class_name in _MERGES) or _distributes(layer, given=given):
+            if (given and layer.class_name in _MERGES) or _distributes(layer, given=given):
                 return row.address
             if layer.model is not None:
                 end = layer.model.outputs[row.output]

@@ -15,6 +15,7 @@ from layerprobe.modelfile.shape_call import (
     Rule,
     ShapeRule,
     activated,
+    dimensions,
     float32_of_integers,
     integers,
     kept,
@@ -112,6 +113,9 @@ def _windows(call: Call, sizes: _Sizes) -> _Sizes:
 
 def _transposed(call: Call, sizes: _Sizes) -> _Sizes:
     rank = len(sizes)
+    if call.config.get("output_shape"):  # Keras 1 saved it, the batch included
+        _, *declared = dimensions(call.config["output_shape"])
+        return declared[1:] if call.channels_first else declared[:-1]
     given = call.config.get("output_padding")
     axes = zip(
         sizes,

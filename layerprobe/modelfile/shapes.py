@@ -5,7 +5,8 @@ call of the layer (`shape_call.Call`) to its outputs. The rules say what a call 
 trained model is run. Mostly that is what Keras' symbolic tensors promise; where the two differ,
 the rule follows the run. What the config does not tell is None: no rule guesses, none raises.
 
-The rules live by family: `shape_core`, `shape_spatial`, `shape_recurrent`, `shape_preprocessing`.
+The rules live by family: `shape_core`, `shape_spatial`, `shape_recurrent`, `shape_preprocessing`,
+`shape_former`.
 Dtypes are those of TensorFlow and PyTorch; JAX halves 64-bit ones unless told otherwise.
 """
 
@@ -15,7 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from layerprobe.modelfile import shape_core, shape_preprocessing, shape_recurrent, shape_spatial
+from layerprobe.modelfile import (
+    shape_core,
+    shape_former,
+    shape_preprocessing,
+    shape_recurrent,
+    shape_spatial,
+)
 from layerprobe.modelfile.graph import MODEL_CLASSES
 from layerprobe.modelfile.shape_call import MALFORMED, Call, Rule, Tensor, opened, tensors_in
 
@@ -29,6 +36,7 @@ _RULES: dict[str, Rule] = {
     **shape_recurrent.RULES,
     **shape_preprocessing.RULES,
 }
+_FORMER_RULES = shape_former.RULES
 
 LAYER_CLASSES: frozenset[str] = frozenset(_RULES)
 """Names of the layer classes of Keras that have a rule: all whose code is Keras' own."""
@@ -73,7 +81,7 @@ def infer(
     """
     if class_name in MODEL_CLASSES:
         return nested(class_name, config, inputs) if nested else None
-    rule = _RULES.get(class_name)
+    rule = _RULES.get(class_name) or _FORMER_RULES.get(class_name)
     if rule is None or _FORMER_ARGUMENTS & _in_use(config):
         return None
 

@@ -120,7 +120,7 @@ class _Level:
                     index=None if self.path else numbers.get(layer.name),
                     path=(*self.path, here),
                     output=output,
-                    class_name=layer.class_name,
+                    class_name=layer.saved_as or layer.class_name,
                     output_shape=tensor.shape,
                     dtype=tensor.dtype,
                     params=self._params(layer),

@@ -10,9 +10,25 @@ import keras
 import numpy as np
 
 from layerprobe.backend import compat_state
-from layerprobe.backend.legacy import pooling, recurrent
+from layerprobe.backend.legacy import (
+    former,
+    local,
+    normalization,
+    pooling,
+    recurrent,
+    upsampling,
+)
 
-__all__ = ["kernels_convolved", "pooling", "recurrent", "turned"]
+__all__ = [
+    "former",
+    "kernels_convolved",
+    "local",
+    "normalization",
+    "pooling",
+    "recurrent",
+    "turned",
+    "upsampling",
+]
 
 _CONVOLVED = (
     keras.layers.Conv1D,
@@ -25,9 +41,12 @@ _CONVOLVED = (
 
 def kernels_convolved(layer: Any) -> list[Any]:
     """Return the kernels, of a layer and of those inside it, that Theano convolved with."""
-    return [
-        inner.kernel for inner in compat_state.layers_inside(layer) if isinstance(inner, _CONVOLVED)
-    ]
+    inside = compat_state.layers_inside(layer)
+    kernels = [inner.kernel for inner in inside if isinstance(inner, _CONVOLVED)]
+    for inner in inside:
+        if isinstance(inner, keras.layers.ConvLSTM2D):
+            kernels += [inner.cell.kernel, inner.cell.recurrent_kernel]
+    return kernels
 
 
 def turned(kernel: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

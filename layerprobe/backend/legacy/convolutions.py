@@ -140,12 +140,23 @@ def _depthwise(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
 
 
 class _Transposed(_Origin):
+    def __init__(self, *args: Any, output_shape: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.declared = output_shape  # by Keras 1, the batch included
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "output_shape": self.declared}
+
     def _windows(self: Any, shape: Any) -> list[Window]:
         same = self.padding == "same"
         known = axes.sizes(self, shape)
+        counts: list[Any] = [None] * len(known)
+        if self.declared is not None:
+            counts = list(axes.shape_last(self.declared, self.data_format)[1:-1])
+        settings = zip(known, self.kernel_size, self.strides, counts, strict=True)
         return [
-            transposed(self.origin, size, kernel, stride, same=same)
-            for size, kernel, stride in zip(known, self.kernel_size, self.strides, strict=True)
+            transposed(self.origin, size, kernel, stride, same=same, count=count)
+            for size, kernel, stride, count in settings
         ]
 
     def call(self: Any, inputs: Any) -> Any:

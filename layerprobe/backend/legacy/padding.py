@@ -61,8 +61,18 @@ def pooled(origin: str, size: int, kernel: int, stride: int) -> Window:
     return Window(pad, pad, min(fit, -(-size // stride)))
 
 
-def transposed(origin: str, size: int, kernel: int, stride: int, *, same: bool) -> Window:
+def transposed(
+    origin: str, size: int, kernel: int, stride: int, *, same: bool, count: int | None = None
+) -> Window:
     """Return how the full result of a transposed convolution is cut: what to take off.
+
+    Args:
+        origin: One of `ORIGINS`.
+        size: The axis' size.
+        kernel: The window's size.
+        stride: From window to window.
+        same: Whether the convolution that this one turns round padded to 'same'.
+        count: How long the result is, where that was declared.
 
     Returns:
         `low` is what is taken off before the axis, `count` what is then kept of it; `high` is what
@@ -70,12 +80,12 @@ def transposed(origin: str, size: int, kernel: int, stride: int, *, same: bool) 
     """
     full = (size - 1) * stride + kernel
     if not same:
-        count, low = size * stride + max(kernel - stride, 0), 0
+        count, low = count or size * stride + max(kernel - stride, 0), 0
     else:
-        count = size * stride
+        count = count or size * stride
         low = {
             "theano": kernel // 2,
             "cntk": (kernel - 1) // 2 - (stride - 1) // 2,
-            "tensorflow": max(kernel - stride, 0) // 2,
+            "tensorflow": max(full - count, 0) // 2,
         }[origin]
     return Window(low, max(0, low + count - full), count)

@@ -6,10 +6,12 @@ that has any effect worth knowing.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 from layerprobe.modelfile.configs import sequential_input
 from layerprobe.modelfile.contents import Config
+from layerprobe.modelfile.upgrade.classes import CUDNN_LAYERS
 from layerprobe.modelfile.upgrade.walk import layers_in, name_of
 
 # The name under which `backend.loading` registers the hard_sigmoid of Keras 1 and 2.
@@ -123,12 +125,41 @@ def _spatial_dropout(config: Config) -> str:
     return ""
 
 
+def _plain_recurrences(config: Config) -> str:
+    """Make LSTM and GRU of CuDNNLSTM and CuDNNGRU; `backend.weights` takes their weights over."""
+    changed = []
+    for layer in layers_in(config):
+        if layer["class_name"] in CUDNN_LAYERS:
+            layer["class_name"] = layer["class_name"].removeprefix("CuDNN")
+            layer["config"] |= {"activation": "tanh", "recurrent_activation": "sigmoid"}
+            if layer["class_name"] == "GRU":
+                layer["config"]["reset_after"] = True
+            changed.append(name_of(layer))
+    names = ", ".join(dict.fromkeys(changed))
+    return f"layers for cuDNN computed as plain ones, on any device: {names}" if names else ""
+
+
+def _both_directions(config: Config) -> str:
+    """Keras 2 turned the direction of a Bidirectional's second layer; Keras 3 sets it backwards."""
+    for layer in layers_in(config):
+        inner = layer["config"]
+        if layer["class_name"] == "Bidirectional" and not inner.get("backward_layer"):
+            forward = inner["layer"]["config"]
+            if forward.get("go_backwards"):
+                inner["backward_layer"] = copy.deepcopy(inner["layer"])
+                turned = {"go_backwards": False, "name": f"backward_{forward.get('name')}"}
+                inner["backward_layer"]["config"] |= turned
+    return ""
+
+
 STEPS: tuple[Callable[[Config], str], ...] = (
     _sequential_as_dict,
     _functional_by_name,
     _calls_from_zero,
     _explicit_input,
+    _plain_recurrences,
     _hard_sigmoid,
     _plain_arguments,
     _spatial_dropout,
+    _both_directions,
 )

@@ -1,27 +1,65 @@
 """What a layer meant on the engine that made the model, and the layer of ours that computes it.
 
-Facts: keras 2.0.9 to 2.3.1, keras/backend/theano_backend.py; run on Theano 1.0.5 and compared, see
-tests/test_golden.py.
+Facts: keras 1.2.2 and 2.0.0 to 2.3.1, keras/backend/theano_backend.py and cntk_backend.py; run on
+Theano 1.0.5 and CNTK 2.7 and compared, see tests/test_golden.py.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+
 from layerprobe.errors import ModelError
 from layerprobe.modelfile.contents import Config, Contents
+from layerprobe.modelfile.reading import Reading
+from layerprobe.modelfile.upgrade.classes import FORMER_LAYERS
 from layerprobe.modelfile.upgrade.walk import layers_in, name_of
+from layerprobe.modelfile.weights import LegacySizes
 
-ORIGINS = ("tensorflow", "theano")
 PACKAGE = "layerprobe"
 
-_CONVOLUTIONS = frozenset(
-    """
-    Conv1D Conv2D Conv3D DepthwiseConv2D SeparableConv1D SeparableConv2D Conv2DTranspose
-    Conv3DTranspose
-    """.split()
-)
+_GROUPED = frozenset({"DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"})
+_FLIPPED = frozenset("Conv1D Conv2D Conv3D Conv2DTranspose Conv3DTranspose ConvLSTM2D".split())
+_CONVOLUTIONS = _FLIPPED | _GROUPED
 _AVERAGES = frozenset({"AveragePooling1D", "AveragePooling2D", "AveragePooling3D"})
 _POOLING = _AVERAGES | {"MaxPooling1D", "MaxPooling2D", "MaxPooling3D"}
-_FLIPPED = _CONVOLUTIONS - {"DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"}
+# Versions of Keras in which something of an engine was so: from the first to before the last.
+_CELL_STATES = ((2, 2, 3), (3,))
+_EPSILON_OUTSIDE = ((2, 1, 3), (2, 2, 1))
+_COUNTS_PADDING = ((2, 0, 9), (2, 1, 5))
+
+
+def origin_of(contents: Contents, reading: Reading) -> tuple[str | None, list[str]]:
+    """Return the engine whose arithmetic a file's model means, and notes on how it is known.
+
+    Keras 1 did not save the engine. TensorFlow's names of weights end in ":0", Theano's do not.
+
+    Raises:
+        ModelError: A file of Keras 1 has no weights that would tell.
+    """
+    if reading.source_backend is not None:
+        return reading.source_backend, [f"read as made on {reading.source_backend}, as declared"]
+    if contents.backend is not None or not contents.keras1:
+        return contents.backend, []
+    sizes = contents.weights.layers if isinstance(contents.weights, LegacySizes) else {}
+    names = [name for entries in sizes.values() for name, _ in entries]
+    marked = {name.endswith(":0") for name in names}
+    if not marked and not any(map(_placed_by_engine, layers_in(contents.config))):
+        return "tensorflow", []
+    if len(marked) != 1:
+        raise ModelError(
+            f"{contents.path}: Keras 1 did not save on which engine a model was made, and this "
+            "one has no weights whose names would tell.",
+            fix="Say it: --source-backend theano, or tensorflow.",
+        )
+    engine, what = ("tensorflow", "end in ':0'") if marked.pop() else ("theano", "lack ':0'")
+    return engine, [
+        f"made on {engine}: inferred, since names of weights {what}; --source-backend overrules"
+    ]
+
+
+def _placed_by_engine(layer: Config) -> bool:
+    return isinstance(layer["config"], dict) and layer["config"].get("padding") == "same"
 
 
 def use_origin(config: Config, origin: str, contents: Contents) -> list[str]:
@@ -29,56 +67,159 @@ def use_origin(config: Config, origin: str, contents: Contents) -> list[str]:
 
     Args:
         config: A model in the words of Keras 3, which is changed.
-        origin: One of `ORIGINS`.
+        origin: One of `reading.ORIGINS`.
         contents: The file.
 
     Raises:
         ModelError: What the engine computed is not known.
     """
-    turned, placed, flipped = [], [], []
+    notes: dict[str, dict[str, None]] = defaultdict(dict)
     for layer in layers_in(config):
-        class_name, inner = layer["class_name"], layer["config"]
-        if not isinstance(inner, dict):
-            continue
-        elsewhere = origin != "tensorflow" and inner.get("padding") == "same"
-        first = inner.get("data_format") == "channels_first"
-        if class_name == "Bidirectional":
-            _ours(layer)
-        elif class_name in _CONVOLUTIONS | _POOLING and (first or elsewhere):
-            _ours(layer, origin=origin)
-            turned += [name_of(layer)] if first else []
-            placed += [name_of(layer)] if elsewhere else []
-            if class_name in _AVERAGES and elsewhere:
-                inner["counts_padding"] = _counts_padding(class_name, contents)
-        if origin == "theano" and class_name in _FLIPPED:
-            flipped.append(name_of(layer))
-    return [
-        f"{what}: {', '.join(dict.fromkeys(names))}"
-        for what, names in (
-            ("channels_first computed with the channels last inside", turned),
-            (f"padding 'same' placed as on {origin.capitalize()}", placed),
-            ("kernels turned round, since Theano convolved", flipped),
+        layer.pop("saved_as", None)
+        if isinstance(layer["config"], dict):
+            if origin == "cntk":
+                _refuse_cntk(layer, contents)
+            for said in (*_placed(layer, origin, contents), *_computed(layer, origin, contents)):
+                notes[said][name_of(layer)] = None
+    config.pop("saved_as", None)
+    return [f"{what}: {', '.join(names)}" for what, names in notes.items()]
+
+
+def _placed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
+    """Ask for our own layer where windows or channels lie otherwise; yield what is done."""
+    class_name, inner = layer["class_name"], layer["config"]
+    elsewhere = origin != "tensorflow" and inner.get("padding") == "same"
+    first = inner.get("data_format") == "channels_first"
+    recurrent = class_name == "ConvLSTM2D"  # pads what recurs to 'same', whatever its padding
+    if class_name in _CONVOLUTIONS | _POOLING and (first or elsewhere or recurrent):
+        _ours(layer, origin=origin)
+        if first:
+            yield "channels_first computed with the channels last inside"
+        if elsewhere or (recurrent and origin != "tensorflow"):
+            yield f"padding 'same' placed as {_NAMES[origin]} placed it"
+        if class_name in _AVERAGES and elsewhere and origin == "theano":
+            inner["counts_padding"] = _counts_padding(class_name, contents)
+        if class_name == "MaxPooling3D" and elsewhere and origin == "theano":
+            _refuse_larger(contents)
+    if origin == "cntk" and class_name in _GROUPED and elsewhere:
+        yield (
+            "computed as the file says, where CNTK 2.7 on CPU took the first channel for all if "
+            "the padding is uneven"
         )
-        if names
-    ]
+    if origin == "theano" and class_name in _FLIPPED:
+        yield "kernels turned round, since Theano convolved"
 
 
-def _ours(layer: Config, **arguments: str) -> None:
+def _computed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
+    """Ask for our own layer where something else is computed; yield what is done."""
+    class_name, inner = layer["class_name"], layer["config"]
+    if class_name in {"Bidirectional", *FORMER_LAYERS} - {"ConvLSTM2D"}:
+        _ours(layer, **({"origin": origin} if class_name == "SReLU" else {}))
+    if class_name == "Conv2DTranspose" and "output_shape" in inner:
+        _ours(layer, origin=origin)
+    if class_name == "BatchNormalization" and "mode" in inner:
+        _ours(layer)
+        yield f"normalised in mode {inner['mode']} of Keras 1" + (
+            ", so that numbers depend on which rows share a batch" if inner["mode"] == 2 else ""
+        )
+    if class_name == "UpSampling2D" and inner.get("interpolation", "nearest") != "nearest":
+        yield from _interpolated(layer, origin, contents)
+    if origin != "cntk":
+        return
+    if class_name == "BatchNormalization" and _within(contents, _EPSILON_OUTSIDE):
+        _ours(layer, epsilon_outside=True)
+        yield "epsilon added to the deviation, as this Keras did on CNTK"
+    if _within(contents, _CELL_STATES) and not inner.get("unroll"):
+        yield from _cell_states(layer, contents)
+
+
+def _cell_states(layer: Config, contents: Contents) -> Iterable[str]:
+    """Have an LSTM put out its cell state, as this Keras did on CNTK."""
+    inner, cell = layer["config"], layer["config"].get("cell")
+    if layer["class_name"] == "LSTM":
+        _ours(layer)
+    elif layer["class_name"] == "ConvLSTM2D":
+        inner["gives_cells"] = True
+    elif layer["class_name"] == "RNN" and cell and cell["class_name"] == "StackedRNNCells":
+        if _version(contents) < (2, 3):
+            raise _unknown(contents, "a stack of cells")
+        cell = cell["config"]["cells"][-1]
+    if cell and cell["class_name"] == "LSTMCell":
+        if inner.get("return_state"):
+            raise _unknown(contents, "the states of an RNN of LSTM cells")
+        _ours(cell)
+    if cell or layer["class_name"] in ("LSTM", "ConvLSTM2D"):
+        yield "the output is the cell state, as this Keras gave it on CNTK"
+
+
+def _interpolated(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
+    inner = layer["config"]
+    if inner["interpolation"] != "bilinear":
+        raise _unknown(contents, f"{inner['interpolation']} interpolation")
+    later = (contents.keras_version or "").endswith("-tf")
+    if later and _version(contents) >= (2, 3):
+        return
+    if later or origin == "cntk" or (origin == "theano" and list(inner["size"]) != [2, 2]):
+        raise _unknown(contents, "bilinear interpolation")
+    _ours(layer, origin=origin)
+    yield "bilinear interpolation from the corners of the old pixels, as it was then"
+
+
+def _refuse_cntk(layer: Config, contents: Contents) -> None:
+    """Refuse what Keras until 2.1.6 declared otherwise than CNTK computed it."""
+    inner = layer["config"]
+    dilated = _all(inner.get("dilation_rate", 1)) != {1}
+    strided = layer["class_name"] == "Conv3D" and _all(inner.get("strides", 1)) != {1}
+    if _version(contents) <= (2, 1, 6) and (dilated or strided):
+        raise _unknown(contents, f"a {layer['class_name']} with dilation or strides")
+
+
+def _refuse_larger(contents: Contents) -> None:
+    """Refuse pooling over three axes of Kerases that gave one place more than they declared."""
+    if (2,) <= _version(contents) < (2, 1, 5):
+        raise _unknown(contents, "MaxPooling3D with padding 'same'")
+
+
+def _counts_padding(class_name: str, contents: Contents) -> bool:
+    """Tell whether a mean on Theano was over the zeros of the padding too.
+
+    Raises:
+        ModelError: For this version nobody looked.
+    """
+    version = _version(contents)
+    if version >= _COUNTS_PADDING[1] or version <= (2, 0, 0):
+        return False
+    if class_name != "AveragePooling3D" and _within(contents, _COUNTS_PADDING):
+        return True
+    raise _unknown(contents, f"{class_name} with padding 'same'")
+
+
+_NAMES = {"theano": "Theano", "cntk": "CNTK", "tensorflow": "TensorFlow"}
+
+
+def _unknown(contents: Contents, what: str) -> ModelError:
+    return ModelError(
+        f"{contents.path}: what {what} meant to Keras {contents.keras_version} on its engine is "
+        "not known.",
+        fix="list-layers lists it; extract refuses rather than give other numbers.",
+    )
+
+
+def _ours(layer: Config, **arguments: object) -> None:
     layer["module"] = PACKAGE
     layer["registered_name"] = f"{PACKAGE}>{layer['class_name']}"
     layer["config"].update(arguments)
 
 
-def _counts_padding(class_name: str, contents: Contents) -> bool:
-    """Tell whether a mean on Theano was over the zeros of the padding too: until Keras 2.1.4."""
-    version = tuple(int(part) for part in (contents.keras_version or "").split(".")[:3])
-    if version >= (2, 1, 5):
-        return False
-    if class_name != "AveragePooling3D" and version >= (2, 0, 9):
-        return True
-    raise ModelError(
-        f"{contents.path}: what {class_name} with padding 'same' meant to Keras "
-        f"{contents.keras_version} on Theano is not known.",
-        fix="list-layers lists it; extract refuses rather than give other numbers.",
-        class_name=class_name,
-    )
+def _all(value: object) -> set[object]:
+    return set(value) if isinstance(value, list) else {value}
+
+
+def _within(contents: Contents, versions: tuple[tuple[int, ...], tuple[int, ...]]) -> bool:
+    return versions[0] <= _version(contents) < versions[1]
+
+
+def _version(contents: Contents) -> tuple[int, ...]:
+    """Return the version of Keras as numbers; 1 where the file names none."""
+    numbers = (contents.keras_version or "1").partition("-")[0].split(".")[:3]
+    return tuple(int(part) for part in numbers if part.isdecimal())

@@ -1,0 +1,146 @@
+"""What is not read, since it needs code or is not known to compute the same: why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from layerprobe.errors import ModelError, TrustError
+from layerprobe.modelfile.configs import is_operation
+from layerprobe.modelfile.contents import Config, Contents
+from layerprobe.modelfile.graph import MODEL_CLASSES
+from layerprobe.modelfile.masks import refuse_other_masks
+from layerprobe.modelfile.reading import ORIGINS
+from layerprobe.modelfile.shapes import LAYER_CLASSES
+from layerprobe.modelfile.upgrade.classes import (
+    APPLICATION_CLASSES,
+    CODE,
+    CUDNN_LAYERS,
+    FORMER_CLASSES,
+    FORMER_LAYERS,
+    SAME_IN_KERAS_3,
+)
+from layerprobe.modelfile.upgrade.keras2 import ACTIVATION_KEYS
+from layerprobe.modelfile.upgrade.walk import layers_in, name_of
+
+_PADDINGS = frozenset({"valid", "same", "causal"})
+
+
+def refuse_code(contents: Contents) -> None:
+    """Refuse layers that need code which is not Keras' own.
+
+    Raises:
+        TrustError: There is one.
+    """
+    for layer in layers_in(contents.config):
+        class_name = str(layer.get("class_name"))
+        if class_name in CODE:
+            what = f"is a {class_name}: code that its author wrote"
+        elif class_name == "Merge" and not _merges_cosines(layer):
+            what = "is a Merge with code that its author wrote"
+        elif is_operation(layer) or _is_keras_own(layer, class_name) or _was_keras_own(layer):
+            continue
+        else:
+            what = f"is of a class that is not Keras' own: {class_name!r}"
+        raise TrustError(
+            f"{contents.path}: layer {name_of(layer)!r} {what}.",
+            expected="layers whose code is part of Keras",
+            fix="list-layers lists this model; extract runs no code that a file brings along.",
+            layer=name_of(layer),
+            class_name=class_name,
+        )
+
+
+def _is_keras_own(layer: Config, class_name: str) -> bool:
+    module = str(layer.get("module") or "keras")
+    if class_name in APPLICATION_CLASSES:
+        return module.startswith("keras.src.applications.")
+    known = class_name in LAYER_CLASSES or class_name in MODEL_CLASSES
+    return known and (module == "keras" or module.startswith("keras."))
+
+
+def _was_keras_own(layer: Config) -> bool:
+    return not layer.get("module") and layer["class_name"] in FORMER_CLASSES
+
+
+def refuse_origin(contents: Contents, made_on: str | None) -> None:
+    """Refuse files of versions and engines whose arithmetic is not known.
+
+    Raises:
+        ModelError: It is one.
+    """
+    version = contents.keras_version
+    if contents.major_version != 2 and not contents.keras1:
+        raise ModelError(
+            f"{contents.path} was written by Keras {version or '1 (it names no version)'}.",
+            expected="a file of Keras 1, 2 or 3",
+            fix="list-layers lists it; how it computed is not reproduced.",
+            keras_version=version,
+        )
+    if made_on not in ORIGINS:
+        raise ModelError(
+            f"{contents.path} was made by Keras {version} on {contents.backend or 'no engine'}"
+            ", which computed convolutions, padding and recurrent layers differently.",
+            expected=f"a model made on {', '.join(ORIGINS)}, or by Keras 3",
+            fix="list-layers lists it. --source-backend reads it as one of these engines would.",
+            backend=contents.backend,
+        )
+    if contents.format == "keras":
+        raise ModelError(
+            f"{contents.path} is a .keras archive of Keras {version}, which kept its weights in an "
+            "order of its own.",
+            expected="a .keras archive of Keras 3, or an .h5 file",
+            fix="Load it with that Keras and save it as .h5.",
+            keras_version=version,
+        )
+
+
+def refuse_unproven(config: Config, contents: Contents) -> None:
+    """Refuse layers that are not known to compute what they did.
+
+    Raises:
+        ModelError: There is one.
+    """
+    for layer in layers_in(config):
+        reason = _unproven(layer)
+        if reason:
+            raise ModelError(
+                f"{contents.path}, by Keras {contents.keras_version or 1}: layer "
+                f"{name_of(layer)!r} has {reason}, which is not known to compute the same in "
+                "Keras 3.",
+                fix="list-layers lists it; extract refuses rather than give other numbers.",
+                layer=name_of(layer),
+                class_name=layer["class_name"],
+            )
+    refuse_other_masks(contents)
+
+
+def _unproven(layer: Config) -> str:
+    """Return what of a layer is not known, or nothing."""
+    class_name = layer["class_name"]
+    inner = layer["config"] if isinstance(layer["config"], dict) else {}
+    if class_name not in SAME_IN_KERAS_3 | FORMER_LAYERS | CUDNN_LAYERS | MODEL_CLASSES:
+        return f"class {class_name}"
+    if any(not isinstance(inner.get(key, ""), str) for key in ACTIVATION_KEYS):
+        return "an activation that is not given by name"
+    if any(_holds_tensors(node) for node in layer.get("inbound_nodes", ())):
+        return "tensors among the keyword arguments of its call"
+    padding = inner.get("padding")
+    if isinstance(padding, str) and padding not in _PADDINGS:
+        return f"padding {padding!r}"
+    if class_name.startswith("LocallyConnected") and (
+        inner.get("implementation", 1) != 1 or padding != "valid"
+    ):
+        return f"implementation {inner.get('implementation')} with padding {padding!r}"
+    return ""
+
+
+def _merges_cosines(layer: Config) -> bool:
+    return isinstance(layer["config"], dict) and layer["config"].get("mode") == "cos"
+
+
+def _holds_tensors(node: Any) -> bool:
+    entries = node if isinstance(node, list) else []
+    kwargs = [
+        e[3] for e in entries if isinstance(e, list) and len(e) > 3 and isinstance(e[3], dict)
+    ]
+    return any(isinstance(value, (list, dict)) for given in kwargs for value in given.values())
