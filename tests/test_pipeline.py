@@ -98,6 +98,13 @@ def test_two_runs_give_the_same_bytes(samples, tmp_path, monkeypatch):
     assert contents[0] == contents[1]
 
 
+DEFAULTS = {
+    **{"phase": "test", "seed": 0, "mc_samples": 0},
+    **{"select": None, "reduce": None, "project": 0, "topk": 0},
+    **dict.fromkeys(("source_backend", "source_data_format")),
+}
+
+
 def test_the_manifest_says_where_the_numbers_come_from(samples, tmp_path):
     """Model and rows by hash, rows, versions, options and counts; the same in both places."""
     model, data = samples / "digits_cnn.h5", samples / "data" / "digits.npy"
@@ -127,10 +134,8 @@ def test_the_manifest_says_where_the_numbers_come_from(samples, tmp_path):
         }
     ]
     assert manifest["rows"] == [100, 160]
-    phase = {"phase": "test", "seed": 0, "mc_samples": 0}
-    phase |= {"select": None, "reduce": None, "project": 0, "topk": 0}
-    phase |= dict.fromkeys(("source_backend", "source_data_format"))
-    assert manifest["options"] == {"batch_size": 25, "dtype": "float16", "from": [], **phase}
+    given = {"batch_size": 25, "dtype": "float16", "from": []}
+    assert manifest["options"] == DEFAULTS | given
     assert (manifest["engine"], manifest["device"], manifest["notes"]) == ("tensorflow", "cpu", [])
     assert manifest["versions"]["python"] == platform.python_version()
     for package in ("keras", "tensorflow", "numpy", "h5py"):
