@@ -30,21 +30,24 @@ def left_out(folder: str, what: str) -> set[str]:
 
 
 def errors(folder: str, name: str, **options: Any) -> Iterator[tuple[str, float]]:
-    """Yield how far each output of each layer is off, of its largest value or of 1.
-
-    A shape that differs is infinitely far off.
-    """
+    """Yield how far each output of each layer of a golden model is off; see `errors_of`."""
+    path = GOLDEN / folder / f"{name}.h5"
     if folder == "k122_theano" and name.startswith(("crop2d", "upsample2d", "zeropad2d")):
         # The set's README: these files do not say where their channels are, their names do.
         first = "_th" in name
         options["source_data_format"] = "channels_first" if first else "channels_last"
-    if (
-        folder == "k122_theano"
-        and not layerprobe.list_layers(GOLDEN / folder / f"{name}.h5").params
-    ):
+    if folder == "k122_theano" and not layerprobe.list_layers(path).params:
         options.setdefault("source_backend", "theano")  # nor, without weights, the engine
-    model = layerprobe.load(GOLDEN / folder / f"{name}.h5", **options)
-    with np.load(GOLDEN / folder / f"{name}.npz") as stored:
+    return errors_of(path, **options)
+
+
+def errors_of(path: Path, **options: Any) -> Iterator[tuple[str, float]]:
+    """Yield how far each output of each layer is off, of its largest value or of 1.
+
+    A shape that differs is infinitely far off. What was recorded lies beside the model, as .npz.
+    """
+    model = layerprobe.load(path, **options)
+    with np.load(path.with_suffix(".npz")) as stored:
         golden = dict(stored)
     count = sum(key.startswith("IN|") for key in golden)
     inputs = [golden.pop(f"IN|{number}") for number in range(count)]

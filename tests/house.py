@@ -51,6 +51,7 @@ THIRD_PARTY = {
         "sinks/hdf5.py",
         "sinks/manifest.py",
         "dump/files.py",
+        "backend/archive_weights.py",
         "backend/weights.py",
     },
     "keras": {
@@ -63,8 +64,8 @@ THIRD_PARTY = {
         "backend/loading.py",
         *(
             f"backend/legacy/{name}.py"
-            for name in """__init__ axes convolutions former local normalization pooling recurrent
-            upsampling""".split()
+            for name in """__init__ axes convolutions former local normalization operations pooling
+            recurrent upsampling""".split()
         ),
         "backend/named.py",
         "backend/phase.py",
@@ -73,6 +74,7 @@ THIRD_PARTY = {
         "backend/steps.py",
         "backend/suite.py",
         "backend/update_suite.py",
+        "backend/archive_weights.py",
         "backend/weights.py",
         "backend/torch.py",
         *(

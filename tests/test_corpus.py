@@ -39,7 +39,7 @@ NO_RECORDED_VALUES = {"m0126"}
 
 # Layers of Keras 2 that this version does not take, and the other reasons to refuse: what the
 # message must say, and what must then be true of the model according to the index.
-NOT_TAKEN = {"TensorFlowOpLayer"}
+NOT_TAKEN: set[str] = set()
 REASONS = {
     r" is a Lambda: code": lambda r, _: r["has_lambda"],
     r" has class (\w+), which": lambda r, found: found[1] in NOT_TAKEN & set(r["layer_hist"]),

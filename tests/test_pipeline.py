@@ -99,8 +99,13 @@ def test_two_runs_give_the_same_bytes(samples, tmp_path, monkeypatch):
 
 
 DEFAULTS = {
-    **{"phase": "test", "seed": 0, "mc_samples": 0},
-    **{"select": None, "reduce": None, "project": 0, "topk": 0},
+    "phase": "test",
+    "seed": 0,
+    "mc_samples": 0,
+    "select": None,
+    "reduce": None,
+    "project": 0,
+    "topk": 0,
     **dict.fromkeys(("source_backend", "source_data_format")),
 }
 

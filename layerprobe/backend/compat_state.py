@@ -73,6 +73,11 @@ def variables_of(operation: Any) -> list[Any]:
     return list(operation.variables) if isinstance(operation, keras.Layer) else []
 
 
+def own_weights(layer: Any) -> list[Any]:
+    """Return a layer's own weights, in the order in which archives keep them."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
 def layers_inside(operation: Any) -> list[Any]:
     """Return a layer and all layers inside it; a bare operation has none."""
     return list(operation._flatten_layers()) if isinstance(operation, keras.Layer) else []

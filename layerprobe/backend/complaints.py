@@ -12,6 +12,7 @@ _AROUND = (
     "Arguments rec",
     'File "',
 )
+_REBUILT, _CAUSE = "could not be deserialized properly", "Exception encountered: "
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _PLACES = re.compile(r"\[\[\{\{node .*?\}\}\]\]|\[Op:[^\]]*\]")
 
@@ -24,6 +25,8 @@ def in_one_line(error: BaseException, limit: int = 300) -> str:
         'Too small.'
     """
     text = _PLACES.sub("", _ESCAPES.sub("", str(error)))
+    if _REBUILT in text:  # the whole config, once for each level, and then what is the matter
+        text = text.rpartition(_CAUSE)[2]
     paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text)]
     said = [part for part in paragraphs if part and not part.startswith(_AROUND)]
     line = " ".join(said) or " ".join(paragraphs).strip() or type(error).__name__

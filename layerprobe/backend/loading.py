@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
 
 from layerprobe.backend import compat, compat_operations, legacy  # noqa: F401 - registers layers
+from layerprobe.backend.archive_weights import load_archive_weights
 from layerprobe.backend.complaints import in_one_line
 from layerprobe.backend.model import Model
 from layerprobe.backend.weights import load_hdf5_weights
@@ -22,7 +24,7 @@ from layerprobe.modelfile.configs import is_operation
 from layerprobe.modelfile.contents import Config
 from layerprobe.modelfile.graph import MODEL_CLASSES
 from layerprobe.modelfile.reading import Reading
-from layerprobe.modelfile.upgrade import AS_SAVED, origin, upgrade
+from layerprobe.modelfile.upgrade import AS_SAVED, Upgraded, origin, upgrade
 from layerprobe.modelfile.upgrade.keras2 import HARD_SIGMOID_NAME, HARD_SIGMOID_PACKAGE
 from layerprobe.modelfile.upgrade.walk import layers_in
 
@@ -49,10 +51,14 @@ def build(file: ModelFile, *, runs_channels_first: bool, reading: Reading = AS_S
     """
     upgraded = upgrade(file.contents, reading)
     if not runs_channels_first:
+        upgraded = _with_channels_last(file, upgraded)
         _refuse_channels_first(file, upgraded.config)
     try:
-        if file.format == "keras":
+        if file.format == "keras" and upgraded.config is file.contents.config:
             model = compat.load_archive(file.path)
+        elif file.format == "keras":
+            model = _from_config(upgraded.config)
+            load_archive_weights(model, file.path)
         else:
             model = _from_config(upgraded.config)
             load_hdf5_weights(model, file.path, flips=upgraded.flips, keras1=upgraded.keras1)
@@ -80,6 +86,13 @@ def _with_modules(config: Config) -> Config:
             layer["module"] = "keras" if class_name in MODEL_CLASSES else "keras.layers"
         layer.setdefault("registered_name", class_name if is_operation(layer) else None)
     return config
+
+
+def _with_channels_last(file: ModelFile, upgraded: Upgraded) -> Upgraded:
+    """Rewrite channels_first convolutions and pooling of Keras 3; older ones are already."""
+    config = copy.deepcopy(upgraded.config)
+    notes = origin.channels_last_inside(config, file.contents) if upgraded.as_saved else []
+    return replace(upgraded, config=config, notes=tuple(notes)) if notes else upgraded
 
 
 def _refuse_channels_first(file: ModelFile, config: Config) -> None:

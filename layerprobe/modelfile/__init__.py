@@ -21,6 +21,7 @@ from layerprobe.modelfile.contents import Contents
 from layerprobe.modelfile.graph import Graph
 from layerprobe.modelfile.table import Listing, listing
 from layerprobe.modelfile.tokens import token_limit
+from layerprobe.modelfile.unshaped import with_input_shape
 from layerprobe.modelfile.upgrade.keras1 import translated
 
 __all__ = ["ModelFile", "open_model"]
@@ -161,7 +162,7 @@ def open_model(path: str | Path) -> ModelFile:
         contents = keras_zip.read(path)
     else:
         raise _not_a_model(path, head)
-    model = ModelFile(translated(contents))
+    model = ModelFile(with_input_shape(translated(contents)))
     # Damage in the config is found here, so that whoever holds a ModelFile can rely on it.
     _ = model.table
     return model

@@ -149,8 +149,9 @@ def sequential_input(
 
 def _functional(inner: Mapping[str, Any], data: Mapping[str, Any]) -> Graph:
     layers: dict[str, Layer] = {}
+    names = {str(item.get("name")) for item in inner["layers"]}
     for item in inner["layers"]:
-        calls = tuple(_call(node) for node in item.get("inbound_nodes", ()) if node)
+        calls = tuple(_call(node, names) for node in item.get("inbound_nodes", ()) if node)
         layer = _layer(item, calls or (Call((), {}),))
         if layer.name in layers:
             raise KeyError(f"two layers are named {layer.name!r}")
@@ -176,7 +177,7 @@ def _functional(inner: Mapping[str, Any], data: Mapping[str, Any]) -> Graph:
     )
 
 
-def _call(node: Any) -> Call:
+def _call(node: Any, names: Collection[str]) -> Call:
     if "args" in node:
         kwargs = _with_edges(node["kwargs"])
         if not isinstance(kwargs, dict):
@@ -185,9 +186,10 @@ def _call(node: Any) -> Call:
     edges = []
     kwargs = {}
     for entry in _legacy_entries(node):
-        edges.append(Edge(str(entry[0]), int(entry[1]), int(entry[2])))
+        if entry[0] != "_CONSTANT_VALUE":  # of an operation of TensorFlow
+            edges.append(Edge(str(entry[0]), int(entry[1]), int(entry[2])))
         if len(entry) > 3 and isinstance(entry[3], Mapping):
-            kwargs.update(entry[3])
+            kwargs.update(_with_references(entry[3], names))
     return Call((edges[0] if len(edges) == 1 else edges,), kwargs)
 
 
@@ -200,6 +202,17 @@ def _legacy_entries(node: Any) -> Iterator[Sequence[Any]]:
         return
     for entry in node:
         yield from _legacy_entries(entry)
+
+
+def _with_references(value: Any, names: Collection[str]) -> Any:
+    """Return keyword arguments of Keras 2 with what stands for tensors, [layer, call, output]."""
+    if isinstance(value, list):
+        if len(value) in (3, 4) and isinstance(value[0], str) and value[0] in names:
+            return Edge(value[0], int(value[1]), int(value[2]))
+        return [_with_references(item, names) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _with_references(item, names) for key, item in value.items()}
+    return value
 
 
 def _with_edges(value: Any) -> Any:

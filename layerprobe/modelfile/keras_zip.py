@@ -14,7 +14,7 @@ import h5py
 
 from layerprobe.errors import ModelError, TrustError
 from layerprobe.modelfile.contents import MAX_CONFIG_BYTES, Contents, parse_config
-from layerprobe.modelfile.weights import Keras3Sizes, dataset_sizes
+from layerprobe.modelfile.weights import Keras3Sizes, dataset_sizes, one_layout
 
 SIGNATURE = b"PK\x03\x04"
 _WEIGHTS = "model.weights.h5"
@@ -122,4 +122,5 @@ def _sizes(file: BinaryIO, archive: zipfile.ZipFile) -> Keras3Sizes:
     else:
         source = archive.open(_WEIGHTS)  # type: ignore[assignment]
     with source, h5py.File(source, "r") as weights:
-        return Keras3Sizes(dataset_sizes(weights))
+        sizes = dataset_sizes(weights)
+        return Keras3Sizes({one_layout(name): size for name, size in sizes.items()})

@@ -138,7 +138,7 @@ class Keras3Sizes:
             if layer.is_operation or (layer.is_input and graph.class_name == "Sequential"):
                 found[here] = 0
                 continue
-            group = _snake_case(layer.class_name)
+            group = snake_case(layer.class_name)
             count = used[group] = used.get(group, -1) + 1
             base = f"{prefix}layers/{group}" + (f"_{count}" if count else "")
             found[here] = self._totals.get(base, 0)
@@ -168,7 +168,15 @@ def _unknown(layer: Layer, path: Path) -> dict[Path, int | None]:
     return found
 
 
-def _snake_case(class_name: str) -> str:
+def one_layout(name: str) -> str:
+    """Return a path in the weights of a .keras archive as Keras 3 would have written it.
+
+    Keras 2.13 and 2.14 called the group of a model's layers otherwise, on Windows with backslashes.
+    """
+    return name.replace("\\", "/").replace("_layer_checkpoint_dependencies/", "layers/")
+
+
+def snake_case(class_name: str) -> str:
     """Return a class name as Keras 3 writes it in a weights file (`keras.src.utils.naming`)."""
     name = re.sub(r"\W+", "", class_name.rpartition(">")[2])
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)

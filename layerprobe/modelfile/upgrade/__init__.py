@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from layerprobe.modelfile.configs import contradictions_named
 from layerprobe.modelfile.contents import Config, Contents
 from layerprobe.modelfile.reading import Reading
+from layerprobe.modelfile.upgrade.calls import full_calls
 from layerprobe.modelfile.upgrade.keras2 import STEPS
+from layerprobe.modelfile.upgrade.operations import use_operations
 from layerprobe.modelfile.upgrade.origin import origin_of, use_origin
 from layerprobe.modelfile.upgrade.refusals import refuse_code, refuse_origin, refuse_unproven
 from layerprobe.modelfile.upgrade.silent import place_channels
@@ -33,12 +35,14 @@ class Upgraded:
         flips: Whether the kernels in the file are those of true convolutions, as Theano's are, and
             so have to be turned round.
         keras1: Whether its weights are split, ordered and named as Keras 1 had them.
+        as_saved: Whether it is the file's own, of Keras 3.
     """
 
     config: Config
     notes: tuple[str, ...]
     flips: bool = False
     keras1: bool = False
+    as_saved: bool = False
 
 
 def upgrade(contents: Contents, reading: Reading = AS_SAVED) -> Upgraded:
@@ -55,7 +59,7 @@ def upgrade(contents: Contents, reading: Reading = AS_SAVED) -> Upgraded:
     with contradictions_named():
         refuse_code(contents)
         if contents.major_version is not None and contents.major_version >= 3:
-            return Upgraded(contents.config, ())
+            return Upgraded(contents.config, (), as_saved=True)
         return _upgraded(contents, reading)
 
 
@@ -67,6 +71,8 @@ def _upgraded(contents: Contents, reading: Reading) -> Upgraded:
     refuse_unproven(config, contents)
     notes = [note for step in STEPS if (note := step(config))]
     notes += use_origin(config, made_on or "", contents)
+    notes += use_operations(config, contents)
+    full_calls(config)
     return Upgraded(
         config,
         (*contents.notes, *told, *notes),

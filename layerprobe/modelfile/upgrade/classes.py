@@ -16,7 +16,9 @@ SAME_IN_KERAS_3 = frozenset(
     BatchNormalization LayerNormalization PReLU LeakyReLU ELU ReLU Softmax GaussianNoise
     GaussianDropout AlphaDropout SimpleRNN LSTM GRU Bidirectional TimeDistributed RNN
     SimpleRNNCell LSTMCell GRUCell StackedRNNCells ActivityRegularization SpatialDropout1D
-    SpatialDropout2D SpatialDropout3D
+    SpatialDropout2D SpatialDropout3D MultiHeadAttention Attention AdditiveAttention EinsumDense
+    Conv1DTranspose DepthwiseConv1D GroupNormalization UnitNormalization Rescaling Resizing
+    CenterCrop Identity
     """.split()
 )
 # Layers of `backend.legacy` that stand for the class of their name wherever Keras 1 or 2 wrote it.

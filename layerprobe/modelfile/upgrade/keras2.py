@@ -11,11 +11,32 @@ from collections.abc import Callable
 
 from layerprobe.modelfile.configs import sequential_input
 from layerprobe.modelfile.contents import Config
+from layerprobe.modelfile.upgrade.calls import entries_of
 from layerprobe.modelfile.upgrade.classes import CUDNN_LAYERS
 from layerprobe.modelfile.upgrade.walk import layers_in, name_of
 
 # The name under which `backend.loading` registers the hard_sigmoid of Keras 1 and 2.
 HARD_SIGMOID_PACKAGE, HARD_SIGMOID_NAME = "layerprobe", "hard_sigmoid_keras2"
+# Hints, and what a layer learns again when it is built.
+_WITHOUT_MEANING = frozenset({"input_length", "query_shape", "key_shape", "value_shape"})
+_NO_OPS = {
+    "time_major": False,
+    "groups": 1,
+    "ragged": False,
+    "renorm": False,
+    "virtual_batch_size": None,
+    "adjustment": None,
+    "num_constants": None,
+    "zero_output_for_mask": False,
+    "experimental_run_tf_function": False,
+    "input_spec": None,
+    "softmax_robust_masking": False,
+}
+_GROUPED = frozenset({"Conv1D", "Conv2D", "Conv3D"})  # those that have groups in Keras 3 too
+# Of a kernel that they do not have: they have a depthwise and a pointwise one.
+_WITHOUT_KERNEL = frozenset({"SeparableConv1D", "SeparableConv2D", "DepthwiseConv2D"})
+_OF_KERNELS = frozenset({"kernel_initializer", "kernel_regularizer", "kernel_constraint"})
+_LAYERS_AS_ACTIVATIONS = frozenset({"LeakyReLU", "ReLU", "ELU", "Softmax"})
 ACTIVATION_KEYS = ("activation", "recurrent_activation")
 
 
@@ -73,12 +94,35 @@ def _hard_sigmoid(config: Config) -> str:
     )
 
 
+def is_layer_activation(given: object) -> bool:
+    """Tell whether an activation is one of Keras' own layers, as a serialized object."""
+    return isinstance(given, dict) and given.get("class_name") in _LAYERS_AS_ACTIVATIONS
+
+
+def _layers_as_activations(config: Config) -> str:
+    """Name the module of layers given as activations, and LeakyReLU's slope as Keras 3 does."""
+    for layer in layers_in(config):
+        inner = layer["config"]
+        for key in ACTIVATION_KEYS if isinstance(inner, dict) else ():
+            if is_layer_activation(inner.get(key)):
+                inner[key] |= {"module": "keras.layers", "registered_name": None}
+                _negative_slope(inner[key])
+        _negative_slope(layer)
+    return ""
+
+
+def _negative_slope(layer: Config) -> None:
+    """LeakyReLU's slope was called alpha, and was 0.3 where nobody gave one."""
+    if layer["class_name"] == "LeakyReLU" and isinstance(layer["config"], dict):
+        layer["config"].setdefault("negative_slope", layer["config"].pop("alpha", 0.3))
+
+
 def _plain_arguments(config: Config) -> str:
     """Undo spellings that changed without changing a number.
 
     BatchNormalization's axis was a list of one; initializers named a dtype (TensorFlow 1.13 to
-    2.2); recurrent layers had `time_major`; `input_length` and `ragged` were hints; a null dtype
-    meant float32; and a GRU of before Keras 2.1 does not name `reset_after`, which it did not do.
+    2.2); a null dtype meant float32; and a GRU of before Keras 2.1 does not name `reset_after`,
+    which it did not do.
     """
     for layer in layers_in(config):
         inner = layer["config"]
@@ -89,13 +133,26 @@ def _plain_arguments(config: Config) -> str:
         for key, value in inner.items():
             if key.endswith("_initializer") and isinstance(value, dict):
                 (value.get("config") or {}).pop("dtype", None)
-        for key, no_op in (("time_major", False), ("input_length", inner.get("input_length"))):
-            if key in inner and inner[key] == no_op:
-                del inner[key]
         if "dtype" in inner and inner["dtype"] is None:
             del inner["dtype"]
         if layer["class_name"] == "GRU":
             inner.setdefault("reset_after", False)
+    return ""
+
+
+def _without_no_ops(config: Config) -> str:
+    """Leave out arguments that Keras 3 lacks, at the value that does nothing, and hints."""
+    for layer in layers_in(config):
+        class_name, inner = layer["class_name"], layer["config"]
+        if not isinstance(inner, dict):
+            continue
+        for key in list(inner):
+            no_op = key in _NO_OPS and inner[key] == _NO_OPS[key]
+            if no_op and key == "groups":
+                no_op = class_name not in _GROUPED
+            others = class_name in _WITHOUT_KERNEL and key in _OF_KERNELS
+            if no_op or others or key in _WITHOUT_MEANING:
+                del inner[key]
     return ""
 
 
@@ -106,7 +163,8 @@ def _calls_from_zero(config: Config) -> str:
         if not isinstance(inner, dict) or "output_layers" not in inner:
             continue
         made = {layer["name"]: len(layer["inbound_nodes"]) for layer in inner["layers"]}
-        taken = [edge for layer in inner["layers"] for n in layer["inbound_nodes"] for edge in n]
+        nodes = [node for layer in inner["layers"] for node in layer["inbound_nodes"]]
+        taken = [edge for node in nodes for edge in entries_of(node) if edge[0] in made]
         taken += [*inner["input_layers"], *inner["output_layers"]]
         late = {name for name, number, *_ in taken if number >= max(made[name], 1)}
         for edge in taken:
@@ -152,14 +210,29 @@ def _both_directions(config: Config) -> str:
     return ""
 
 
+def _without_modules(config: Config) -> str:
+    """Archives of Keras 2.13 to 2.15 name modules that Keras 3 does not have."""
+    for layer in (config, *layers_in(config)):
+        for key in ("module", "registered_name", "build_config", "compile_config"):
+            layer.pop(key, None)
+        inner = layer["config"]
+        policy = inner.get("dtype") if isinstance(inner, dict) else None
+        if isinstance(policy, dict) and isinstance(policy.get("config"), dict):
+            inner["dtype"] = policy["config"].get("name", "float32")
+    return ""
+
+
 STEPS: tuple[Callable[[Config], str], ...] = (
+    _without_modules,
     _sequential_as_dict,
     _functional_by_name,
     _calls_from_zero,
     _explicit_input,
     _plain_recurrences,
     _hard_sigmoid,
+    _layers_as_activations,
     _plain_arguments,
+    _without_no_ops,
     _spatial_dropout,
     _both_directions,
 )

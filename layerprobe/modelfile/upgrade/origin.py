@@ -40,7 +40,9 @@ def origin_of(contents: Contents, reading: Reading) -> tuple[str | None, list[st
     if reading.source_backend is not None:
         return reading.source_backend, [f"read as made on {reading.source_backend}, as declared"]
     if contents.backend is not None or not contents.keras1:
-        return contents.backend, []
+        # Archives do not name it: of Keras 2 there were none but TensorFlow's.
+        archive = contents.format == "keras"
+        return contents.backend or ("tensorflow" if archive else None), []
     sizes = contents.weights.layers if isinstance(contents.weights, LegacySizes) else {}
     names = [name for entries in sizes.values() for name, _ in entries]
     marked = {name.endswith(":0") for name in names}
@@ -85,6 +87,24 @@ def use_origin(config: Config, origin: str, contents: Contents) -> list[str]:
     return [f"{what}: {', '.join(names)}" for what, names in notes.items()]
 
 
+def channels_last_inside(config: Config, contents: Contents) -> list[str]:
+    """Ask for our own layers where a model of Keras 3 has its channels first; return a note.
+
+    Raises:
+        ModelError: It has a setting that our layer lacks.
+    """
+    found: dict[str, None] = {}
+    for layer in layers_in(config):
+        inner = layer["config"]
+        first = isinstance(inner, dict) and inner.get("data_format") == "channels_first"
+        if first and layer["class_name"] in (_CONVOLUTIONS | _POOLING) - {"ConvLSTM2D"}:
+            _refuse_widened(layer, contents)
+            _ours(layer, origin="tensorflow")
+            found[name_of(layer)] = None
+    names = ", ".join(found)
+    return [f"channels_first computed with the channels last inside: {names}"] if names else []
+
+
 def _placed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
     """Ask for our own layer where windows or channels lie otherwise; yield what is done."""
     class_name, inner = layer["class_name"], layer["config"]
@@ -92,6 +112,7 @@ def _placed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
     first = inner.get("data_format") == "channels_first"
     recurrent = class_name == "ConvLSTM2D"  # pads what recurs to 'same', whatever its padding
     if class_name in _CONVOLUTIONS | _POOLING and (first or elsewhere or recurrent):
+        _refuse_widened(layer, contents)
         _ours(layer, origin=origin)
         if first:
             yield "channels_first computed with the channels last inside"
@@ -156,10 +177,14 @@ def _interpolated(layer: Config, origin: str, contents: Contents) -> Iterable[st
     inner = layer["config"]
     if inner["interpolation"] != "bilinear":
         raise _unknown(contents, f"{inner['interpolation']} interpolation")
-    later = (contents.keras_version or "").endswith("-tf")
-    if later and _version(contents) >= (2, 3):
+    part_of_tensorflow = (contents.keras_version or "").endswith("-tf")
+    if _version(contents) >= ((2, 3) if part_of_tensorflow else (2, 4)):
         return
-    if later or origin == "cntk" or (origin == "theano" and list(inner["size"]) != [2, 2]):
+    if (
+        part_of_tensorflow
+        or origin == "cntk"
+        or (origin == "theano" and list(inner["size"]) != [2, 2])
+    ):
         raise _unknown(contents, "bilinear interpolation")
     _ours(layer, origin=origin)
     yield "bilinear interpolation from the corners of the old pixels, as it was then"
@@ -172,6 +197,14 @@ def _refuse_cntk(layer: Config, contents: Contents) -> None:
     strided = layer["class_name"] == "Conv3D" and _all(inner.get("strides", 1)) != {1}
     if _version(contents) <= (2, 1, 6) and (dilated or strided):
         raise _unknown(contents, f"a {layer['class_name']} with dilation or strides")
+
+
+def _refuse_widened(layer: Config, contents: Contents) -> None:
+    """Refuse settings of transposed convolutions that `backend.legacy` does not have."""
+    inner = layer["config"]
+    dilated = _all(inner.get("dilation_rate", 1)) != {1}
+    if layer["class_name"].endswith("Transpose") and (dilated or inner.get("output_padding")):
+        raise _unknown(contents, f"{layer['class_name']} with dilation or output_padding")
 
 
 def _refuse_larger(contents: Contents) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from layerprobe.errors import ModelError, TrustError
 from layerprobe.modelfile.configs import is_operation
 from layerprobe.modelfile.contents import Config, Contents
@@ -19,9 +17,12 @@ from layerprobe.modelfile.upgrade.classes import (
     FORMER_LAYERS,
     SAME_IN_KERAS_3,
 )
-from layerprobe.modelfile.upgrade.keras2 import ACTIVATION_KEYS
+from layerprobe.modelfile.upgrade.keras2 import ACTIVATION_KEYS, is_layer_activation
+from layerprobe.modelfile.upgrade.operations import KINDS, unknown_operation
 from layerprobe.modelfile.upgrade.walk import layers_in, name_of
 
+_KNOWN = SAME_IN_KERAS_3 | FORMER_LAYERS | CUDNN_LAYERS | MODEL_CLASSES | frozenset(KINDS)
+_KERAS = frozenset({"keras", "tf_keras"})
 _PADDINGS = frozenset({"valid", "same", "causal"})
 
 
@@ -55,11 +56,12 @@ def _is_keras_own(layer: Config, class_name: str) -> bool:
     if class_name in APPLICATION_CLASSES:
         return module.startswith("keras.src.applications.")
     known = class_name in LAYER_CLASSES or class_name in MODEL_CLASSES
-    return known and (module == "keras" or module.startswith("keras."))
+    return known and module.partition(".")[0] in _KERAS
 
 
 def _was_keras_own(layer: Config) -> bool:
-    return not layer.get("module") and layer["class_name"] in FORMER_CLASSES
+    module = str(layer.get("module") or "keras")
+    return module.partition(".")[0] in _KERAS and layer["class_name"] in FORMER_CLASSES
 
 
 def refuse_origin(contents: Contents, made_on: str | None) -> None:
@@ -83,14 +85,6 @@ def refuse_origin(contents: Contents, made_on: str | None) -> None:
             expected=f"a model made on {', '.join(ORIGINS)}, or by Keras 3",
             fix="list-layers lists it. --source-backend reads it as one of these engines would.",
             backend=contents.backend,
-        )
-    if contents.format == "keras":
-        raise ModelError(
-            f"{contents.path} is a .keras archive of Keras {version}, which kept its weights in an "
-            "order of its own.",
-            expected="a .keras archive of Keras 3, or an .h5 file",
-            fix="Load it with that Keras and save it as .h5.",
-            keras_version=version,
         )
 
 
@@ -118,12 +112,18 @@ def _unproven(layer: Config) -> str:
     """Return what of a layer is not known, or nothing."""
     class_name = layer["class_name"]
     inner = layer["config"] if isinstance(layer["config"], dict) else {}
-    if class_name not in SAME_IN_KERAS_3 | FORMER_LAYERS | CUDNN_LAYERS | MODEL_CLASSES:
+    if class_name not in _KNOWN:
         return f"class {class_name}"
-    if any(not isinstance(inner.get(key, ""), str) for key in ACTIVATION_KEYS):
-        return "an activation that is not given by name"
-    if any(_holds_tensors(node) for node in layer.get("inbound_nodes", ())):
-        return "tensors among the keyword arguments of its call"
+    return unknown_operation(layer) or _unproven_settings(class_name, inner)
+
+
+def _unproven_settings(class_name: str, inner: Config) -> str:
+    for key in ACTIVATION_KEYS:
+        given = inner.get(key)
+        if not isinstance(given, (str, type(None))) and not is_layer_activation(given):
+            return "an activation that is neither given by name nor by a layer"
+    if inner.get("num_constants"):
+        return "constants that are given to its cells"
     padding = inner.get("padding")
     if isinstance(padding, str) and padding not in _PADDINGS:
         return f"padding {padding!r}"
@@ -136,11 +136,3 @@ def _unproven(layer: Config) -> str:
 
 def _merges_cosines(layer: Config) -> bool:
     return isinstance(layer["config"], dict) and layer["config"].get("mode") == "cos"
-
-
-def _holds_tensors(node: Any) -> bool:
-    entries = node if isinstance(node, list) else []
-    kwargs = [
-        e[3] for e in entries if isinstance(e, list) and len(e) > 3 and isinstance(e[3], dict)
-    ]
-    return any(isinstance(value, (list, dict)) for given in kwargs for value in given.values())

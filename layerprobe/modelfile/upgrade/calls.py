@@ -1,0 +1,78 @@
+"""Calls of layers as Keras 2 wrote them, in the form of Keras 3 where the old one does not do.
+
+The old form is a list of [layer, call, output, keywords]; Keras 3 takes no tensors among its
+keywords, and no states of recurrent layers among its tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from layerprobe.modelfile.contents import Config
+from layerprobe.modelfile.upgrade.walk import layers_in
+
+_RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM2D"})
+CONSTANT = "_CONSTANT_VALUE"  # stands where a layer's name would
+
+
+def full_calls(config: Config) -> str:
+    """Write the calls that need it in the form of Keras 3."""
+    for model in (config, *layers_in(config)):
+        inner = model["config"]
+        if not isinstance(inner, dict) or "output_layers" not in inner:
+            continue
+        names = {layer["name"] for layer in inner["layers"]}
+        for layer in inner["layers"]:
+            nodes = layer.get("inbound_nodes") or []
+            layer["inbound_nodes"] = [_full(layer, node, names) for node in nodes]
+    return ""
+
+
+def entries_of(node: Any) -> list[Any]:
+    """Return the [layer, call, output, keywords] of a call; operations of TensorFlow have one."""
+    if not isinstance(node, list) or not node:
+        return []
+    return [node] if isinstance(node[0], str) else node
+
+
+def _full(layer: Config, node: Any, names: Collection[str]) -> Any:
+    entries = entries_of(node)
+    if not entries or any(not isinstance(entry, list) or len(entry) < 3 for entry in entries):
+        return node
+    kwargs: dict[str, Any] = {}
+    for entry in entries:
+        kwargs |= entry[3] if len(entry) > 3 and isinstance(entry[3], dict) else {}
+    given = [_tensor(entry) for entry in entries]
+    states = layer["class_name"] in _RECURRENT and len(given) > 1
+    if not states and all(_with_tensors(value, names) == value for value in kwargs.values()):
+        return node
+    named = {key: _with_tensors(value, names) for key, value in kwargs.items()}
+    if states:
+        named["initial_state"] = given[1:]
+        given = given[:1]
+    return {"args": [given[0] if len(given) == 1 else given], "kwargs": named}
+
+
+def is_reference(value: Any, names: Collection[str]) -> bool:
+    """Tell whether a value among keywords stands for a tensor: [layer, call, output]."""
+    if not isinstance(value, list) or len(value) not in (3, 4):
+        return False
+    name, call, output = value[:3]
+    return isinstance(name, str) and name in names and type(call) is type(output) is int
+
+
+def _with_tensors(value: Any, names: Collection[str]) -> Any:
+    if is_reference(value, names):
+        return _tensor(value)
+    if isinstance(value, list):
+        return [_with_tensors(item, names) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_tensors(item, names) for key, item in value.items()}
+    return value
+
+
+def _tensor(entry: list[Any]) -> Config:
+    # Keras 3 looks at the history alone, but wants a shape and a dtype beside it.
+    history = {"shape": [None], "dtype": "float32", "keras_history": list(entry[:3])}
+    return {"class_name": "__keras_tensor__", "config": history}

@@ -1,0 +1,156 @@
+"""Models of Keras 2 with every layer's output, made by tf_keras: what tests/test_tf_keras.py reads.
+
+Run by hand, with `pip install tf_keras==2.21.0`, in this folder; the files are in the repository.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from tf_keras import layers
+
+HERE = Path(__file__).parent
+AT = np.random.default_rng(5)
+
+
+def save(name, inputs, outputs, kind="h5"):
+    """Write a model, random inputs, and what each layer makes of them."""
+    model = keras.Model(inputs, outputs)
+    for weight in model.weights:
+        if "variance" in weight.name:
+            weight.assign(AT.uniform(0.5, 2, weight.shape))
+        elif weight.dtype == tf.float32:
+            weight.assign(AT.normal(0, 0.5, weight.shape))
+    model.save(HERE / f"{name}.{kind}")
+    rows = [AT.normal(size=(3, *i.shape[1:])).astype("float32") for i in model.inputs]
+    arrays = {f"IN|{number}": row for number, row in enumerate(rows)}
+    wanted = {}
+    known = [node for level in model._nodes_by_depth.values() for node in level]
+    for layer in model.layers:
+        nodes = [n for n in layer.inbound_nodes if n in known]
+        for number, node in enumerate(nodes):
+            for place, tensor in enumerate(tf.nest.flatten(node.outputs)):
+                wanted[f"{layer.name}|{number}|{place}"] = tensor
+    found = keras.backend.function(model.inputs, list(wanted.values()))(rows)
+    np.savez_compressed(HERE / f"{name}.npz", **arrays, **dict(zip(wanted, found, strict=True)))
+
+
+def recurrent():
+    """An encoder and a decoder that begins with the encoder's states, in both directions too."""
+    x, y = keras.Input((5, 3), name="x"), keras.Input((4, 2), name="y")
+    coded, *states = layers.LSTM(4, return_state=True, name="encoder")(x)
+    decoded = layers.LSTM(4, return_sequences=True, name="decoder")(y, initial_state=states)
+    gru = layers.GRU(3, name="gru")(decoded, initial_state=layers.Dense(3, name="start")(coded))
+    both = layers.Bidirectional(layers.GRU(2, return_sequences=True), name="both")(decoded)
+    return [x, y], [gru, both]
+
+
+def attention():
+    """Attention of several kinds, with tensors among the keywords."""
+    x, y = keras.Input((5, 4), name="x"), keras.Input((3, 4), name="y")
+    heads = layers.MultiHeadAttention(2, 3, name="heads")(x, y)
+    named = layers.MultiHeadAttention(2, 3, name="named")(y, value=x, key=x)
+    dot = layers.Attention(use_scale=True, name="dot")([x, y])
+    added = layers.AdditiveAttention(name="added")([x, y])
+    joined = layers.Concatenate(axis=1, name="joined")([heads, dot, added, named])
+    normed = layers.LayerNormalization(name="normed")(joined)
+    einsum = layers.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d", name="einsum")
+    return [x, y], einsum(normed)
+
+
+def activations():
+    """Layers as activations, and the activations that have a name."""
+    x = keras.Input((6,), name="x")
+    found = [
+        layers.Dense(4, activation=layers.LeakyReLU(0.3), name="leaky")(x),
+        layers.Dense(4, activation=layers.ReLU(max_value=1.0), name="limited")(x),
+        layers.LeakyReLU(name="slope")(x),
+        layers.ThresholdedReLU(0.4, name="threshold")(x),
+        *(
+            layers.Dense(4, activation=name, name=name)(x)
+            for name in "hard_sigmoid gelu swish elu selu softsign softplus exponential".split()
+        ),
+    ]
+    return x, found
+
+
+def spatial():
+    """Layers over images and volumes."""
+    x, v = keras.Input((8, 6, 4), name="x"), keras.Input((4, 4, 4, 2), name="v")
+    found = [
+        layers.DepthwiseConv2D(3, strides=2, padding="same", name="depthwise")(x),
+        layers.SeparableConv2D(3, 2, padding="same", name="separable")(x),
+        layers.Conv2D(4, 3, groups=2, name="grouped")(x),
+        layers.Conv2DTranspose(3, 3, strides=2, padding="same", name="transposed")(x),
+        layers.UpSampling2D((3, 2), interpolation="bilinear", name="bilinear")(x),
+        layers.UpSampling2D(2, name="nearest")(x),
+        layers.LocallyConnected2D(2, 3, name="local")(x),
+        layers.GlobalAveragePooling2D(keepdims=True, name="mean")(x),
+        layers.BatchNormalization(name="norm")(x),
+        layers.GroupNormalization(2, name="groups")(x),
+        layers.UnitNormalization(name="unit")(x),
+        layers.Rescaling(0.5, 1.0, name="scaled")(x),
+        layers.Resizing(4, 4, name="resized")(x),
+        layers.CenterCrop(4, 4, name="centre")(x),
+        layers.Permute((2, 1, 3), name="permuted")(x),
+        layers.SpatialDropout2D(0.5, name="dropped")(x),
+        layers.Conv3D(2, 2, name="volume")(v),
+        layers.Conv3DTranspose(2, 2, strides=2, name="grown")(v),
+    ]
+    return [x, v], found
+
+
+def sequences():
+    """Layers along time."""
+    x, f = keras.Input((6, 3), name="x"), keras.Input((4, 5, 5, 2), name="f")
+    found = [
+        layers.Conv1D(2, 2, padding="causal", dilation_rate=2, name="causal")(x),
+        layers.Conv1DTranspose(2, 3, strides=2, name="transposed")(x),
+        layers.DepthwiseConv1D(2, name="depthwise")(x),
+        layers.LocallyConnected1D(2, 2, name="local")(x),
+        layers.SimpleRNN(2, name="simple")(x),
+        layers.GRU(2, reset_after=False, name="before")(x),
+        layers.RNN([layers.LSTMCell(3), layers.GRUCell(2)], name="stack")(x),
+        layers.TimeDistributed(layers.Dense(2), name="each")(x),
+        layers.ConvLSTM2D(2, 3, padding="same", return_sequences=True, name="conv_lstm")(f),
+        layers.Bidirectional(layers.ConvLSTM2D(2, 2), name="both")(f),
+    ]
+    return [x, f], found
+
+
+def operations():
+    """Operations of TensorFlow between layers."""
+    x, y = keras.Input((4, 3), name="x"), keras.Input((4, 3), name="y")
+    z = tf.reduce_mean(x * 2.0 + y, axis=-1, keepdims=True)
+    z = tf.concat([z, tf.nn.softmax(x - 1.0), tf.transpose(y, (0, 1, 2))], axis=-1)
+    z = tf.reshape(z, (-1, 28)) / 3.0
+    rest = 1.0 - tf.matmul(x, y, transpose_b=True)
+    return [x, y], [layers.Dense(2, name="dense")(tf.nn.relu(z)), rest]
+
+
+def nested():
+    """A model that is called twice, in a Sequential, beside layers of one class."""
+    inner_in = keras.Input((6,), name="inner_in")
+    hidden = layers.Dense(5, activation="relu", name="inner_dense")(inner_in)
+    normed = layers.BatchNormalization(name="inner_norm")(hidden)
+    inner = keras.Model(inner_in, normed, name="inner")
+    tail = keras.Sequential([layers.Dense(3, name="a"), layers.Dense(2, name="b")], name="tail")
+    x, y = keras.Input((6,), name="x"), keras.Input((6,), name="y")
+    joined = layers.Subtract(name="apart")([inner(x), inner(y)])
+    return [x, y], tail(layers.Dense(4, name="joined")(joined))
+
+
+if __name__ == "__main__":
+    for make in (recurrent, attention, activations, spatial, sequences, operations, nested):
+        keras.utils.set_random_seed(1)
+        keras.backend.clear_session()
+        save(make.__name__, *make())
+        if make in (recurrent, attention, nested, sequences, spatial):
+            keras.backend.clear_session()
+            save(f"{make.__name__}_archive", *make(), kind="keras")
