@@ -5,10 +5,11 @@ What `list_layers` does not need is imported by the functions that do: listing i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerprobe.loss_reader import LAMBDA_NAMES, read_formula
 from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.modelfile.reading import Reading
 
@@ -70,6 +71,8 @@ def load(
     device: str | None = None,
     source_backend: str | None = None,
     source_data_format: str | None = None,
+    lambdas: Mapping[str, str] | None = None,
+    custom_objects: str | Path | None = None,
 ) -> Model:
     """Build a saved model on an engine.
 
@@ -82,6 +85,9 @@ def load(
             that engine, whatever it says; they computed convolutions and padding differently.
         source_data_format: "channels_first" or "channels_last", for layers of Keras 1 that do not
             say where their channels are.
+        lambdas: Formulas of `x`, such as "x/127.5 - 1", for Lambda layers by name: no code of the
+            file is run.
+        custom_objects: A Python file of your own, which is run, with classes the model needs.
 
     Returns:
         The model; `model["address"]` is the symbolic tensor of a layer output, for
@@ -98,11 +104,15 @@ def load(
         (None, 8, 8, 1)
     """
     from layerprobe.backend import select
-    from layerprobe.pipeline import build
+    from layerprobe.live import build
 
     file = open_model(path)
-    reading = Reading(source_backend, source_data_format)
-    return build(file, select(backend, device=device), reading)
+    given = dict(lambdas or {})
+    for formula in given.values():
+        read_formula(formula, LAMBDA_NAMES)
+    reading = Reading(source_backend, source_data_format, given)
+    custom = None if custom_objects is None else str(custom_objects)
+    return build(file, select(backend, device=device), reading, custom)
 
 
 def extract(
@@ -140,7 +150,8 @@ def extract(
             many passes in the training phase; mean and variance are stored, as ADDRESS:mean and
             ADDRESS:variance), select, reduce, project, topk (done to each output before it leaves
             the device; see `layerprobe.reductions.Reductions`), source_backend and
-            source_data_format (see `load`),
+            source_data_format, lambdas (pairs of a
+            name and a formula) and custom_objects (see `load`),
             overwrite (replace an existing dump), quiet (keep what frameworks print at their start
             off stderr).
 

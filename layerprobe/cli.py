@@ -171,6 +171,15 @@ def list_layers(model: Path, *, insides: bool, as_json: bool) -> None:
         print_table(file, insides=insides)
 
 
+def _formulas(
+    _: click.Context, __: click.Parameter, given: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    pairs = [text.partition("=") for text in given]
+    if not all(sign for _, sign, _ in pairs):
+        raise click.BadParameter("a formula is given as NAME=FORMULA, such as 'lambda_1=x/127.5'")
+    return tuple((name, formula) for name, _, formula in pairs)
+
+
 @main.command(epilog=_EXTRACT_EXAMPLES)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
@@ -233,6 +242,11 @@ def list_layers(model: Path, *, insides: bool, as_json: bool) -> None:
 @click.option("--source-data-format", metavar="channels_first|channels_last",
               help="Where the channels are in layers of Keras 1 that do not say it.  "
               "[default: as the other layers say]")  # fmt: skip
+@click.option("--lambda", "lambdas", multiple=True, metavar="NAME=FORMULA", callback=_formulas,
+              help="What a Lambda layer computes, as a formula of x: 'lambda_1=x/127.5 - 1'. Its "
+              "own code is never run. May be repeated.")  # fmt: skip
+@click.option("--custom-objects", metavar="FILE.py",
+              help="Run this Python file, your own, for classes that the model needs.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
               help="Check everything and compute one batch, but write nothing.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace an existing dump when all is done.")

@@ -206,6 +206,23 @@ class LayerTable(Sequence[LayerOutput]):
             raise self._not_found(address)
         raise misses.several_calls(address, [row.address for row in candidates])
 
+    def needed(
+        self, wanted: Iterable[LayerOutput], begin: Iterable[LayerOutput] = ()
+    ) -> list[LayerOutput]:
+        """Return the rows that some are computed from, themselves included, not before `begin`."""
+        rest = {row.address: row for row in (*self.rows, *self.insides)}
+        for row in begin:
+            rest.pop(row.address)
+        waiting, found = [row.address for row in wanted], []
+        while waiting:
+            one = rest.pop(waiting.pop(), None)
+            if one is not None:
+                found.append(one)
+                path = one.path  # what a model puts out comes from the layers inside it
+                inside = [row.address for row in self.rows if row.path[: len(path)] == path]
+                waiting += [*one.inbound, *inside]
+        return found
+
     def nearest(self, address: str, count: int = 5) -> list[str]:
         """Return the addresses that look most like a mistyped one, best first."""
         rows = (*self.rows, *self.insides) if ":" in address else self.rows

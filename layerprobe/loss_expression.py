@@ -89,6 +89,7 @@ class LossExpression:
     text: str
     names: frozenset[str]
     _root: Node
+    _allowed: tuple[str, ...] = NAMES
 
     def value(self, given: Mapping[str, Any], operations: Mapping[str, Callable[..., Any]]) -> Any:
         """Return what the expression comes to.
@@ -114,7 +115,8 @@ class LossExpression:
             return operations[node.function](*values, **node.options)
         except Exception as error:  # noqa: BLE001 - whatever Keras raises about shapes and axes
             said = " ".join(str(error).split())[:200]
-            refuse(self.text, node.at, f"{node.function} cannot be computed: {said}")
+            what = f"{node.function} cannot be computed: {said}"
+            refuse(self.text, node.at, what, self._allowed)
 
     def _check_shapes(self, node: Call, values: list[Any]) -> None:
         """Refuse what would be spread along an axis that nobody meant, in silence."""
@@ -123,18 +125,20 @@ class LossExpression:
         if len({len(shape) for shape in shapes}) > 1 or (bare and len(set(shapes)) > 1):
             listed = " and ".join(str(shape) for shape in shapes)
             help_ = "use keepdims=True, one_hot, expand_dims or squeeze"
-            refuse(self.text, node.at, f"shapes {listed} do not go together; {help_}")
+            what = f"shapes {listed} do not go together; {help_}"
+            refuse(self.text, node.at, what, self._allowed)
 
 
-def refuse(text: str, at: int, what: str) -> NoReturn:
+def refuse(text: str, at: int, what: str, names: tuple[str, ...] = NAMES) -> NoReturn:
     """Raise the error of a wrong expression, with a mark under the place."""
+    loss = names == NAMES
     start = max(0, at - 50)
     shown = text[start : start + 100]
     raise LayerprobeError(
-        f"The loss expression is wrong at character {at + 1}: {what}.\n"
+        f"The {'loss expression' if loss else 'formula'} is wrong at character {at + 1}: {what}.\n"
         f"  {shown}\n  {' ' * (at - start)}^",
-        expected="numbers, target, output, arithmetic, comparisons and functions of keras.ops, as "
-        "in mean(square(target - output))",
+        expected=f"numbers, {', '.join(names[:2])}, arithmetic, comparisons and functions of "
+        f"keras.ops, as in {'mean(square(target - output))' if loss else 'x/127.5 - 1'}",
         exit_code=2,
         position=at,
     )

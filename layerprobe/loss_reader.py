@@ -61,6 +61,10 @@ _WORDS: Mapping[type[ast.AST], str] = {
 }
 
 
+# What a formula for a Lambda layer may speak of: its input, or its inputs by number.
+LAMBDA_NAMES = ("x", *(f"x{number}" for number in range(10)))
+
+
 def read_loss(text: str) -> LossExpression:
     """Read a loss expression.
 
@@ -79,30 +83,51 @@ def read_loss(text: str) -> LossExpression:
         Traceback (most recent call last):
         layerprobe.errors.LayerprobeError: The loss expression is wrong at character 6: ...
     """
+    found = read_formula(text, NAMES)
+    if "output" not in found.names:
+        refuse(found.text, 0, "it does not hold `output`, so there is nothing to learn")
+    return found
+
+
+def read_formula(text: str, names: tuple[str, ...]) -> LossExpression:
+    """Read a formula of some names, in the language of loss expressions.
+
+    Args:
+        text: The formula.
+        names: The tensors it may speak of.
+
+    Raises:
+        LayerprobeError: It holds anything else (exit code 2); the message shows where.
+
+    Example:
+        >>> sorted(read_formula("x/127.5 - 1", ("x",)).names)
+        ['x']
+    """
     text = " ".join(text.split())
     if len(text) > _LONGEST:
-        refuse(text, _LONGEST, f"it is longer than {_LONGEST} characters")
+        refuse(text, _LONGEST, f"it is longer than {_LONGEST} characters", names)
     for at, character in enumerate(text):
         if not (character.isascii() and character.isprintable()):
-            refuse(text, at, f"{character!a} is not allowed")
+            refuse(text, at, f"{character!a} is not allowed", names)
     try:
         tree = ast.parse(text, mode="eval")
     except SyntaxError as error:
-        refuse(text, (error.offset or 1) - 1, f"it cannot be read: {error.msg}")
+        refuse(text, (error.offset or 1) - 1, f"it cannot be read: {error.msg}", names)
     except (ValueError, RecursionError, MemoryError):
-        refuse(text, 0, "it cannot be read")
-    reader = _Reader(text)
+        refuse(text, 0, "it cannot be read", names)
+    reader = _Reader(text, names)
     root = reader.node(tree.body)
-    if "output" not in reader.names:
-        refuse(text, 0, "it does not hold `output`, so there is nothing to learn")
-    return LossExpression(text, frozenset(reader.names), root)
+    if not reader.names:
+        refuse(text, 0, f"it holds none of {', '.join(names[:2])}", names)
+    return LossExpression(text, frozenset(reader.names), root, names)
 
 
 class _Reader:
     """From the nodes of `ast` to ours, which hold nothing but what is allowed."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, allowed: tuple[str, ...]) -> None:
         self._text = text
+        self._allowed = allowed
         self._depth = 0
         self.names: set[str] = set()
 
@@ -130,8 +155,9 @@ class _Reader:
         return handlers[type(node)](node)
 
     def _name(self, node: ast.Name) -> Node:
-        if node.id not in NAMES:
-            self._refuse(node, f"{node.id!r} is not known{_nearest(node.id)}")
+        if node.id not in self._allowed:
+            near = _nearest(node.id, self._allowed)
+            self._refuse(node, f"{node.id!r} is not known{near}")
         self.names.add(node.id)
         return Name(node.id, node.col_offset)
 
@@ -192,12 +218,12 @@ class _Reader:
         name = node.func.id
         form = FUNCTIONS.get(name)
         if form is None:
-            self._refuse(node.func, f"there is no function {name!r}{_nearest(name)}")
+            self._refuse(node.func, f"there is no function {name!r}{_nearest(name, self._allowed)}")
         if len(node.args) < form.tensors:
             self._refuse(node, f"{name} takes {form.tensors} tensors")
         tensors = tuple(self.node(argument) for argument in node.args[: form.tensors])
         if all(_is_number(tensor) for tensor in tensors):
-            self._refuse(node, f"{name} holds neither target nor output")
+            self._refuse(node, f"{name} holds neither {' nor '.join(self._allowed[:2])}")
         if name == "power":
             self._check_power(node.args[1], tensors[1])
         return Call(name, tensors, self._options(node, form), node.col_offset)
@@ -234,13 +260,13 @@ class _Reader:
         return value
 
     def _refuse(self, node: ast.expr, what: str) -> NoReturn:
-        refuse(self._text, node.col_offset, what)
+        refuse(self._text, node.col_offset, what, self._allowed)
 
 
 def _is_number(node: Node) -> bool:
     return isinstance(node, (int, float))
 
 
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, [*NAMES, *FUNCTIONS], 3, cutoff=0.6)
+def _nearest(name: str, names: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, [*names, *FUNCTIONS], 3, cutoff=0.6)
     return f"; closest: {', '.join(near)}" if near else ""

@@ -31,6 +31,8 @@ class Options:
     topk: int = 0
     source_backend: str | None = None
     source_data_format: str | None = None
+    lambdas: tuple[tuple[str, str], ...] = ()
+    custom_objects: str | None = None
     overwrite: bool = False
     quiet: bool = False
 

@@ -34,9 +34,8 @@ from layerprobe.batches import (
 from layerprobe.errors import LayerNotFound, OutputError
 from layerprobe.feed import Feed, Given, close_feeds, open_feeds
 from layerprobe.layers import LayerOutput, TensorSpec
+from layerprobe.live import build, reading_of, refuse_unrun
 from layerprobe.modelfile import ModelFile, open_model
-from layerprobe.modelfile.reading import Reading
-from layerprobe.modelfile.upgrade import AS_SAVED, upgrade
 from layerprobe.options import Options
 from layerprobe.passes import Pass, make_pass
 from layerprobe.report import Counts, Report, cast_notes, manifest_of
@@ -45,7 +44,7 @@ from layerprobe.stages import Behind, ahead, blocks
 from layerprobe.synthetic import synthetic_rows
 
 if TYPE_CHECKING:
-    from layerprobe.backend.model import Model
+    pass
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
@@ -127,8 +126,8 @@ def plan(
     """
     file, wanted, begin = _selected(model, layers, options)
     target = Path(output) if output is not None else Path(f"{file.path.stem}-activations.h5")
-    reading = Reading(options.source_backend, options.source_data_format)
-    upgrade(file.contents, reading)
+    reading = reading_of(options)
+    refuse_unrun(file, wanted, begin, options)
     with ExitStack() as undo:
         feeds, notes = open_inputs(file, wanted, begin, given)
         undo.callback(close_feeds, feeds)
@@ -136,7 +135,7 @@ def plan(
         check_target(target, overwrite=options.overwrite)
         rows = row_range(options.rows, feeds[0].rows)
         selected = _engine(options)
-        built = build(file, selected, reading)
+        built = build(file, selected, reading, options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
         batch_size = rows_a_pass(compute, options.batch_size, rows[1] - rows[0])
         beginning = read(feeds, rows[0], min(rows[0] + batch_size, rows[1]))
@@ -233,15 +232,6 @@ def _blocks(planned: Plan) -> Iterator[tuple[int, Iterator[tuple[int, list[Array
     ranges = blocks((start, stop), size, row_bytes)
     for (at, _), block in ahead(lambda rows: read(planned.feeds, *rows), ranges):
         yield at, computed(planned.compute, block, at, size)
-
-
-def build(file: ModelFile, selected: engines.Selected, reading: Reading = AS_SAVED) -> Model:
-    """Return the live model of a model file on the chosen engine."""
-    # Imports Keras, so not before the engine is chosen.
-    from layerprobe.backend.loading import build as build_model
-
-    first = selected.engine.RUNS_CHANNELS_FIRST
-    return build_model(file, runs_channels_first=first, reading=reading)
 
 
 def open_inputs(

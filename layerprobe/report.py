@@ -157,6 +157,8 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
             "topk": plan.options.topk,
             "source_backend": plan.options.source_backend,
             "source_data_format": plan.options.source_data_format,
+            "lambdas": dict(plan.options.lambdas),
+            "custom_objects": plan.options.custom_objects,
         },
         "notes": list(plan.notes),
         "datasets": [

@@ -25,13 +25,14 @@ from layerprobe.epochs import in_order, mixed
 from layerprobe.errors import DataError, LayerprobeError, ModelError
 from layerprobe.feed import Feed, Given, close_feeds
 from layerprobe.layers import LayerOutput, Shape
+from layerprobe.live import build
 from layerprobe.loss_expression import LossExpression
 from layerprobe.loss_reader import read_loss
 from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.modelfile.upgrade import upgrade
 from layerprobe.modelfile.upgrade.keras2 import HARD_SIGMOID_PACKAGE
 from layerprobe.options import TrainingOptions
-from layerprobe.pipeline import build, check_distinct, open_inputs
+from layerprobe.pipeline import check_distinct, open_inputs
 from layerprobe.sinks import check_model_target, check_space, write_model
 from layerprobe.targets import TargetGiven, check_target_given, loss_of, target_feed
 
@@ -293,8 +294,7 @@ def _refuse_unsavable(file: ModelFile) -> None:
     """Refuse what Keras alone could not open again."""
     if f"{HARD_SIGMOID_PACKAGE}>" in str(upgrade(file.contents).config):
         raise ModelError(
-            f"{file.path} holds what Keras 3 computes otherwise than the Keras that made it, such "
-            "as a hard_sigmoid, and a .keras file cannot hold.",
+            f"{file.path} needs layers or functions of layerprobe, which a .keras file cannot hold.",
             fix="layerprobe.load builds it, and layerprobe.backend.get_updates trains it.",
             path=str(file.path),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 # Room -> the rooms it may import. A room is a module or a package directly inside layerprobe.
 _BASE = {"errors", "addresses", "layers"}
 _FORMULAS = {"loss_reader", "loss_expression"}
-_READS = {*_BASE, "sources", "sinks", "backend", "modelfile"}
+_READS = {*_BASE, *_FORMULAS, "sources", "sinks", "backend", "modelfile"}
 ALLOWED = {
     **{room: set() for room in ("errors", "addresses", "interrupts", "stages")},
     "reductions": {"errors"},
@@ -14,7 +14,7 @@ ALLOWED = {
     "modelfile": _BASE,
     "sources": _BASE,
     "sinks": _BASE,
-    "backend": {*_BASE, "modelfile", "reductions"},
+    "backend": {*_BASE, *_FORMULAS, "modelfile", "reductions"},
     "feed": {*_BASE, "sources"},
     "synthetic": _BASE,
     "options": {*_BASE, "reductions"},
@@ -22,12 +22,33 @@ ALLOWED = {
     "passes": {*_BASE, "backend", "feed", "options"},
     "batches": {*_BASE, "sinks", "feed", "passes"},
     "report": {*_READS, "feed", "batches"},
-    "pipeline": {*_READS, "feed", "synthetic", "options", "passes", "batches", "report", "stages"},
+    "live": {*_READS, "options"},
+    "pipeline": {
+        *_READS,
+        "live",
+        "feed",
+        "synthetic",
+        "options",
+        "passes",
+        "batches",
+        "report",
+        "stages",
+    },
     "epochs": {"feed", "batches", "stages"},
     "targets": {*_BASE, "sources", "backend", "feed", "loss_expression"},
-    "training": {*_READS, *"feed options pipeline epochs targets".split(), *_FORMULAS},
+    "training": {*_READS, *"feed options live pipeline epochs targets".split(), *_FORMULAS},
     "dump": {*_BASE, "sinks"},
-    "api": {*_READS, "feed", "options", "pipeline", "report", "dump", "targets", "training"},
+    "api": {
+        *_READS,
+        "feed",
+        "options",
+        "live",
+        "pipeline",
+        "report",
+        "dump",
+        "targets",
+        "training",
+    },
     "commands": {"", "backend", "interrupts", "screen"},
     "cli": {*" api errors interrupts backend report screen commands reductions".split(" ")},
     "screen": {"modelfile"},
@@ -64,8 +85,8 @@ THIRD_PARTY = {
         "backend/loading.py",
         *(
             f"backend/legacy/{name}.py"
-            for name in """__init__ axes convolutions former local normalization operations pooling
-            recurrent upsampling""".split()
+            for name in """__init__ axes convolutions foreign former local normalization
+            operations pooling recurrent upsampling""".split()
         ),
         "backend/named.py",
         "backend/phase.py",
@@ -75,6 +96,7 @@ THIRD_PARTY = {
         "backend/suite.py",
         "backend/update_suite.py",
         "backend/archive_weights.py",
+        "backend/own_classes.py",
         "backend/weights.py",
         "backend/torch.py",
         *(

@@ -32,8 +32,9 @@ def test_every_layer_is_as_recorded(folder: str, name: str) -> None:
     """To 2e-5 of the largest value, or of 1."""
     path = golden.GOLDEN / folder / f"{name}.h5"
     if name in golden.left_out(folder, "must be refused"):
+        model = layerprobe.load(path)
         with pytest.raises(TrustError):
-            layerprobe.load(path)
+            layerprobe.backend.function(model.inputs, model.outputs)
     elif name in golden.left_out(folder, "origin_cpu_bug"):
         notes = layerprobe.load(path).notes
         assert any("CNTK 2.7 on CPU took the first channel for all" in note for note in notes)

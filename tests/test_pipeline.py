@@ -106,7 +106,8 @@ DEFAULTS = {
     "reduce": None,
     "project": 0,
     "topk": 0,
-    **dict.fromkeys(("source_backend", "source_data_format")),
+    "lambdas": {},
+    **dict.fromkeys(("source_backend", "source_data_format", "custom_objects")),
 }
 
 

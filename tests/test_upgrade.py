@@ -39,7 +39,7 @@ def wrapped(inner):
         layer("RNN", cell=layer("StackedRNNCells", cells=[inner, inner])),
         {"class_name": "Sequential", "config": [inner]},
         chain(inner),
-        old_model(old(inner, [["rows", 0, 0, {}]]), outputs=[["x", 0, 0]]),
+        old_model(old(inner, [["rows", 0, 0, {}]]), outputs=[[inner["config"]["name"], 0, 0]]),
     ]
 
 

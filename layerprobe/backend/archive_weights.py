@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from layerprobe.backend import compat_state
+from layerprobe.backend.legacy import foreign
 from layerprobe.modelfile.weights import dataset_sizes, one_layout, snake_case
 
 _WEIGHTS = "model.weights.h5"
@@ -47,6 +48,8 @@ def load_archive_weights(model: Any, path: Path) -> None:
 
 def _assigned(layer: Any, prefix: str, stored: _Stored) -> Iterator[Any]:
     """Assign the weights below a group to a layer; yield its variables."""
+    if isinstance(layer, foreign.Unrun):
+        return  # what its code would do with its weights, nobody runs
     own = compat_state.own_weights(layer)
     arrays = [stored[name] for name in _own_names(prefix, stored)]
     if len(own) != len(arrays):
@@ -69,7 +72,7 @@ def _assigned(layer: Any, prefix: str, stored: _Stored) -> Iterator[Any]:
 def _listed(layers: Sequence[Any], prefix: str, stored: _Stored) -> Iterator[Any]:
     used: dict[str, int] = {}
     for layer in layers:
-        name = snake_case(type(layer).__name__)
+        name = snake_case(getattr(layer, "saved_class", type(layer).__name__))
         count = used[name] = used.get(name, -1) + 1
         yield from _assigned(layer, f"{prefix}{name}{f'_{count}' if count else ''}/", stored)
 

@@ -7,8 +7,9 @@ refused everything else), and Keras loads in safe mode.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from layerprobe.backend import compat, compat_operations, legacy  # noqa: F401 -
 from layerprobe.backend.archive_weights import load_archive_weights
 from layerprobe.backend.complaints import in_one_line
 from layerprobe.backend.model import Model
+from layerprobe.backend.own_classes import classes_in
 from layerprobe.backend.weights import load_hdf5_weights
 from layerprobe.errors import ModelError, TrustError
 from layerprobe.modelfile import ModelFile
@@ -26,6 +28,7 @@ from layerprobe.modelfile.graph import MODEL_CLASSES
 from layerprobe.modelfile.reading import Reading
 from layerprobe.modelfile.upgrade import AS_SAVED, Upgraded, origin, upgrade
 from layerprobe.modelfile.upgrade.keras2 import HARD_SIGMOID_NAME, HARD_SIGMOID_PACKAGE
+from layerprobe.modelfile.upgrade.pruning import pruned
 from layerprobe.modelfile.upgrade.walk import layers_in
 
 
@@ -37,39 +40,91 @@ def _hard_sigmoid_keras2(x: Any) -> Any:
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def build(file: ModelFile, *, runs_channels_first: bool, reading: Reading = AS_SAVED) -> Model:
+def build(
+    file: ModelFile,
+    *,
+    runs_channels_first: bool,
+    reading: Reading = AS_SAVED,
+    custom_objects: str | Path | None = None,
+) -> Model:
     """Return the live model of a model file.
 
     Args:
         file: The file's description.
         reading: How to read it, where that is not as it says.
+        custom_objects: A Python file of the user's with classes that the model needs.
         runs_channels_first: Whether the engine computes channels_first convolutions rightly.
 
     Raises:
         TrustError: The model needs code that is not Keras' own.
         ModelError: It cannot be read rightly, or its weights do not fit its layers.
     """
+    custom = {} if custom_objects is None else classes_in(Path(custom_objects))
+    reading = replace(reading, custom_classes=frozenset(custom))
     upgraded = upgrade(file.contents, reading)
+    try:
+        return _built(file, upgraded, custom, runs_channels_first=runs_channels_first)
+    except ModelError:
+        if not upgraded.unrun:
+            raise
+        return _built_without(file, upgraded, custom, reading, runs_channels_first)
+
+
+def _built_without(
+    file: ModelFile,
+    upgraded: Upgraded,
+    custom: Mapping[str, Any],
+    reading: Reading,
+    runs_channels_first: bool,
+) -> Model:
+    """Return the live model of a file without what depends on layers that cannot be computed."""
+    left = pruned(file.contents.config, list(upgraded.unrun))
+    if left is None:
+        raise next(iter(upgraded.unrun.values()))
+    config, gone = left
+    part = ModelFile(replace(file.contents, config=config))
+    again = upgrade(part.contents, replace(reading, lambdas={}))
+    model = _built(part, again, custom, runs_channels_first=runs_channels_first, partial=True)
+    first = next(iter(upgraded.unrun.values()))
+    return Model(model.keras, file.table, again.notes, {(name,): first for name in gone})
+
+
+def _built(
+    file: ModelFile,
+    upgraded: Upgraded,
+    custom: Mapping[str, Any],
+    *,
+    runs_channels_first: bool,
+    partial: bool = False,
+) -> Model:
     if not runs_channels_first:
         upgraded = _with_channels_last(file, upgraded)
         _refuse_channels_first(file, upgraded.config)
     try:
-        if file.format == "keras" and upgraded.config is file.contents.config:
+        if file.format == "keras" and upgraded.config is file.contents.config and not partial:
             model = compat.load_archive(file.path)
         elif file.format == "keras":
-            model = _from_config(upgraded.config)
+            model = _from_config(upgraded.config, custom)
             load_archive_weights(model, file.path)
         else:
-            model = _from_config(upgraded.config)
-            load_hdf5_weights(model, file.path, flips=upgraded.flips, keras1=upgraded.keras1)
+            model = _from_config(upgraded.config, custom)
+            load_hdf5_weights(
+                model,
+                file.path,
+                flips=upgraded.flips,
+                keras1=upgraded.keras1,
+                partial=partial,
+            )
     except Exception as error:
         raise _not_built(file, error) from error
-    return Model(model, file.table, upgraded.notes)
+    return Model(model, file.table, upgraded.notes, upgraded.unrun)
 
 
-def _from_config(config: Config) -> Any:
+def _from_config(config: Config, custom: Mapping[str, Any]) -> Any:
     config = _with_modules(copy.deepcopy(config))
-    return keras.saving.deserialize_keras_object(config, safe_mode=True)
+    return keras.saving.deserialize_keras_object(
+        config, custom_objects=dict(custom), safe_mode=True
+    )
 
 
 def _with_modules(config: Config) -> Config:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from layerprobe.addresses import quote
 from layerprobe.backend import compat
 from layerprobe.backend.calls import Symbol, Within
 from layerprobe.backend.insides import inside_tensors
+from layerprobe.errors import TrustError
 from layerprobe.layers import LayerOutput, LayerTable
 
 
@@ -20,6 +23,7 @@ class Model:
         inputs: Symbolic tensors of the model's inputs, in its own order.
         outputs: Symbolic tensors of the model's outputs, in its own order.
         notes: What was changed in the file's config to compute what the original computed.
+        unrun: For layers that cannot be computed, by the names on the way there: why not.
 
     Example:
         >>> import layerprobe
@@ -28,10 +32,17 @@ class Model:
         (None, 8, 8, 16)
     """
 
-    def __init__(self, keras_model: Any, table: LayerTable, notes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        keras_model: Any,
+        table: LayerTable,
+        notes: tuple[str, ...] = (),
+        unrun: Mapping[tuple[str, ...], TrustError] = MappingProxyType({}),
+    ) -> None:
         self.keras = keras_model
         self.table = table
         self.notes = notes
+        self.unrun = unrun
         graph = compat.graph_of(keras_model)
         self.inputs = [self._end(tensor) for tensor in compat.graph_inputs(graph)]
         self.outputs = [self._end(tensor) for tensor in compat.graph_outputs(graph)]
@@ -48,7 +59,15 @@ class Model:
         return self.symbol(self.table.find(address))
 
     def symbol(self, row: LayerOutput) -> Symbol:
-        """Return the symbolic tensor of a row of the table."""
+        """Return the symbolic tensor of a row of the table.
+
+        Raises:
+            TrustError: The layer needs code that is not run, or depends on such a layer.
+        """
+        names = tuple(name for name, _ in row.path)
+        for length in range(1, len(names) + 1):
+            if names[:length] in self.unrun and not self._has(row):
+                raise self.unrun[names[:length]]
         graph = compat.graph_of(self.keras)
         within: list[Any] = []
         for name, number in row.path[:-1]:
@@ -68,12 +87,27 @@ class Model:
         if self._addresses is None:
             found: dict[tuple[tuple[int, ...], int], str] = {}
             for row in self.table:
+                if self.unrun and not self._has(row):
+                    continue
                 symbol = self.symbol(row)
                 key = tuple(id(node) for node in symbol.within), id(symbol.tensor)
                 found.setdefault(key, row.address)
             self._addresses = found
         key = tuple(id(node) for node in within), id(tensor)
         return self._addresses.get(key) or self._inside_addresses.get(key)
+
+    def _has(self, row: LayerOutput) -> bool:
+        """Tell whether the live model has what a row names; some layers may be left out of it."""
+        graph = compat.graph_of(self.keras)
+        for name, number in row.path:
+            try:
+                layer = compat.layer_named(graph, name)
+                node = compat.calls(graph, layer)[number]
+            except (KeyError, IndexError, ValueError, StopIteration, AttributeError):
+                return False
+            if (name, number) != row.path[-1]:
+                graph = compat.graph_of(layer)
+        return row.output < len(node.outputs)
 
     def _inside(self, row: LayerOutput, node: Any) -> Any:
         if id(node) not in self._insides:

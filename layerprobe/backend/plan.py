@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
-from layerprobe.backend import compat
+from layerprobe.backend import compat, compat_state
 from layerprobe.backend.calls import Call, Symbol, Tracer
 from layerprobe.backend.insides import before_their_layers
 from layerprobe.backend.interception import join, settled
 from layerprobe.backend.missing import refuse_inside_mask, refuse_missing, refuse_twins
 from layerprobe.backend.specials import Gradients, Losses, Read
+from layerprobe.errors import TrustError
 
 Watch = Callable[[int, Any], Any]  # slot and value -> the value to go on with
 
@@ -176,6 +177,18 @@ class Plan:
         return [step.call.model for step in self.steps if isinstance(step.call, Losses)]
 
 
+def refuse_unrun(plan: Plan) -> None:
+    """Refuse a plan with a layer that stands for code.
+
+    Raises:
+        TrustError: There is one.
+    """
+    for operation in plan.operations:
+        for layer in compat_state.layers_inside(operation):
+            if message := getattr(layer, "refusal", None):
+                raise TrustError(message, layer=layer.name)
+
+
 def make_plan(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> Plan:
     """Return the plan from inputs to outputs.
 
@@ -205,7 +218,9 @@ def make_plan(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> Plan:
         frees = {s for s in tracer.takes[call] if last_use[s] == number and s not in kept}
         runs = settled(tracer.calls[call], [out for _, out in gives], losses=losses)
         steps.append(Step(runs, tracer.takes[call], tuple(gives), tuple(sorted(frees))))
-    return Plan(tuple(inputs), tuple(outputs), tuple(steps), tuple(fed), tuple(wanted))
+    plan = Plan(tuple(inputs), tuple(outputs), tuple(steps), tuple(fed), tuple(wanted))
+    refuse_unrun(plan)
+    return plan
 
 
 def _needed_calls(tracer: Tracer, fed: Sequence[int], wanted: Sequence[int]) -> list[int]:

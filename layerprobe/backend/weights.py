@@ -16,11 +16,14 @@ import keras
 import numpy as np
 
 from layerprobe.backend import compat, legacy
+from layerprobe.backend.legacy import foreign
 from layerprobe.backend.legacy.former_weights import Named, of_cudnn, of_keras1, split_gates
 from layerprobe.modelfile.hdf5 import attribute_list
 
 
-def load_hdf5_weights(model: Any, path: Path, *, flips: bool = False, keras1: bool = False) -> None:
+def load_hdf5_weights(
+    model: Any, path: Path, *, flips: bool = False, keras1: bool = False, partial: bool = False
+) -> None:
     """Assign the weights of an .h5 file.
 
     Args:
@@ -28,6 +31,7 @@ def load_hdf5_weights(model: Any, path: Path, *, flips: bool = False, keras1: bo
         path: The file.
         flips: Whether kernels that were convolved with have to be turned round.
         keras1: Whether the weights are apart and named as Keras 1 had them.
+        partial: Whether the model is a part of the file's.
 
     Raises:
         ValueError: A layer has other weights than the file.
@@ -40,11 +44,13 @@ def load_hdf5_weights(model: Any, path: Path, *, flips: bool = False, keras1: bo
         for layer in model.layers:
             group = root[layer.name] if layer.name in names else root
             stored = attribute_list(group, "weight_names")
+            if isinstance(layer, foreign.Unrun):
+                continue  # what its code would do with its weights, nobody runs
             arrays = [(name, np.asarray(group[name])) for name in stored]
             _assign(layer, _as_now(layer, arrays, keras1=keras1), flips=flips)
         known = {layer.name for layer in model.layers}
         unknown = [n for n in names if n not in known and attribute_list(root[n], "weight_names")]
-        if unknown:
+        if unknown and not partial:
             raise ValueError(f"there are weights of unknown layers: {', '.join(unknown)}")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from layerprobe.errors import ModelError
 
@@ -12,15 +13,19 @@ DATA_FORMATS = ("channels_first", "channels_last")
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a model file of Keras 1 or 2.
+    """How to read a model file.
 
     Attributes:
         source_backend: The engine whose arithmetic is meant, in place of the one that made it.
         source_data_format: Where the channels are, for layers of Keras 1 that do not say it.
+        lambdas: Formulas of `x` for layers that hold code, by the layer's name.
+        custom_classes: Names of the classes that the caller brings.
     """
 
     source_backend: str | None = None
     source_data_format: str | None = None
+    lambdas: Mapping[str, str] = field(default_factory=dict)
+    custom_classes: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for what, given, known in (

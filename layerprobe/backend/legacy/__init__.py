@@ -11,6 +11,7 @@ import numpy as np
 
 from layerprobe.backend import compat_state
 from layerprobe.backend.legacy import (
+    foreign,
     former,
     local,
     normalization,
@@ -21,6 +22,7 @@ from layerprobe.backend.legacy import (
 )
 
 __all__ = [
+    "foreign",
     "former",
     "kernels_convolved",
     "local",

@@ -10,16 +10,19 @@ ones applied.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from layerprobe.errors import TrustError
 from layerprobe.modelfile.configs import contradictions_named
 from layerprobe.modelfile.contents import Config, Contents
 from layerprobe.modelfile.reading import Reading
 from layerprobe.modelfile.upgrade.calls import full_calls
+from layerprobe.modelfile.upgrade.foreign import foreign_layers, without_code
 from layerprobe.modelfile.upgrade.keras2 import STEPS
 from layerprobe.modelfile.upgrade.operations import use_operations
 from layerprobe.modelfile.upgrade.origin import origin_of, use_origin
-from layerprobe.modelfile.upgrade.refusals import refuse_code, refuse_origin, refuse_unproven
+from layerprobe.modelfile.upgrade.refusals import refuse_origin, refuse_unproven
 from layerprobe.modelfile.upgrade.silent import place_channels
 
 AS_SAVED = Reading()
@@ -36,6 +39,7 @@ class Upgraded:
             so have to be turned round.
         keras1: Whether its weights are split, ordered and named as Keras 1 had them.
         as_saved: Whether it is the file's own, of Keras 3.
+        unrun: For layers that cannot be computed, by the names on the way there: why not.
     """
 
     config: Config
@@ -43,6 +47,7 @@ class Upgraded:
     flips: bool = False
     keras1: bool = False
     as_saved: bool = False
+    unrun: Mapping[tuple[str, ...], TrustError] = field(default_factory=dict)
 
 
 def upgrade(contents: Contents, reading: Reading = AS_SAVED) -> Upgraded:
@@ -53,20 +58,25 @@ def upgrade(contents: Contents, reading: Reading = AS_SAVED) -> Upgraded:
         reading: How to read it, where that is not as it says.
 
     Raises:
-        TrustError: A layer needs code that is not Keras' own.
         ModelError: The file is of a kind that is not known to be read rightly.
     """
     with contradictions_named():
-        refuse_code(contents)
+        config = contents.config
+        unrun: dict[tuple[str, ...], TrustError] = {}
+        told: list[str] = []
+        if foreign_layers(config):
+            config = copy.deepcopy(config)
+            unrun, told = without_code(config, contents, reading)
         if contents.major_version is not None and contents.major_version >= 3:
-            return Upgraded(contents.config, (), as_saved=True)
-        return _upgraded(contents, reading)
+            return Upgraded(config, tuple(told), as_saved=True, unrun=unrun)
+        found = _upgraded(config, contents, reading)
+        return replace(found, notes=(*found.notes, *told), unrun=unrun)
 
 
-def _upgraded(contents: Contents, reading: Reading) -> Upgraded:
+def _upgraded(config: Config, contents: Contents, reading: Reading) -> Upgraded:
     made_on, told = origin_of(contents, reading)
     refuse_origin(contents, made_on)
-    config = copy.deepcopy(contents.config)
+    config = copy.deepcopy(config)
     told += place_channels(config, contents, reading)
     refuse_unproven(config, contents)
     notes = [note for step in STEPS if (note := step(config))]

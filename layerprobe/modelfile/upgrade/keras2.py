@@ -213,6 +213,8 @@ def _both_directions(config: Config) -> str:
 def _without_modules(config: Config) -> str:
     """Archives of Keras 2.13 to 2.15 name modules that Keras 3 does not have."""
     for layer in (config, *layers_in(config)):
+        if layer.get("module") in {"layerprobe", "custom"}:
+            continue
         for key in ("module", "registered_name", "build_config", "compile_config"):
             layer.pop(key, None)
         inner = layer["config"]

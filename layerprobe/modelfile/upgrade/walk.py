@@ -12,20 +12,21 @@ def layers_in(config: Config) -> Iterator[Config]:
     inner = config.get("config")
     listed = inner if isinstance(inner, list) else (inner or {}).get("layers", ())
     for layer in listed or ():
-        yield from _with_wrapped(layer)
+        yield from with_wrapped(layer)
 
 
-def _with_wrapped(layer: Config) -> Iterator[Config]:
+def with_wrapped(layer: Config) -> Iterator[Config]:
+    """Yield a serialized layer and those inside it."""
     yield layer
     yield from layers_in(layer)
     inner = layer.get("config")
     if isinstance(inner, dict):
         for key in ("layer", "forward_layer", "backward_layer", "cell"):
             if isinstance(inner.get(key), dict) and "class_name" in inner[key]:
-                yield from _with_wrapped(inner[key])
+                yield from with_wrapped(inner[key])
         for cell in inner.get("cells") or ():
             if isinstance(cell, dict) and "class_name" in cell:
-                yield from _with_wrapped(cell)
+                yield from with_wrapped(cell)
 
 
 def name_of(layer: Config) -> str:

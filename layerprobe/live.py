@@ -1,0 +1,65 @@
+"""From a model file and an engine to a live model, and to what cannot be computed of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from layerprobe.backend import engine as engines
+from layerprobe.layers import LayerOutput
+from layerprobe.loss_reader import LAMBDA_NAMES, read_formula
+from layerprobe.modelfile import ModelFile
+from layerprobe.modelfile.reading import Reading
+from layerprobe.modelfile.upgrade import AS_SAVED, upgrade
+from layerprobe.options import Options
+
+if TYPE_CHECKING:
+    from layerprobe.backend.model import Model
+
+
+def reading_of(options: Options) -> Reading:
+    """Return what the options say about the file.
+
+    Raises:
+        LayerprobeError: A formula is wrong, or an engine or a data format is not known.
+    """
+    for _, formula in options.lambdas:
+        read_formula(formula, LAMBDA_NAMES)
+    return Reading(options.source_backend, options.source_data_format, dict(options.lambdas))
+
+
+def refuse_unrun(
+    file: ModelFile,
+    wanted: Sequence[LayerOutput],
+    begin: Sequence[LayerOutput],
+    options: Options,
+) -> None:
+    """Refuse outputs that depend on layers which cannot be computed.
+
+    Raises:
+        TrustError: There is one.
+        ModelError: The file is of a kind that is not known to be read rightly.
+    """
+    if options.custom_objects is not None:
+        return  # what that file brings along only the live model tells
+    unrun = upgrade(file.contents, reading_of(options)).unrun
+    for row in file.table.needed(wanted, begin) if unrun else ():
+        error = unrun.get(tuple(name for name, _ in row.path))
+        if error is not None:
+            raise error
+
+
+def build(
+    file: ModelFile,
+    selected: engines.Selected,
+    reading: Reading = AS_SAVED,
+    custom_objects: str | None = None,
+) -> Model:
+    """Return the live model of a model file on the chosen engine."""
+    # Imports Keras, so not before the engine is chosen.
+    from layerprobe.backend.loading import build as build_model
+
+    first = selected.engine.RUNS_CHANNELS_FIRST
+    return build_model(
+        file, runs_channels_first=first, reading=reading, custom_objects=custom_objects
+    )
