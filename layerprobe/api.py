@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from layerprobe.training import Epoch, TrainingReport
 
 
-def list_layers(path: str | Path) -> ModelFile:
+def list_layers(path: str | Path, *, architecture: str | Path | None = None) -> ModelFile:
     """Describe a saved model without loading a framework.
 
     Args:
-        path: A model file: HDF5 (.h5, .hdf5) or a .keras archive, whatever its name.
+        path: A model file: HDF5 (.h5, .hdf5), a .keras archive, or the JSON or YAML of an
+            architecture, whatever its name.
+        architecture: For a file of weights alone: where its layers are described.
 
     Returns:
         The description; its `table` holds one row for each output of each call of each layer.
@@ -42,7 +44,7 @@ def list_layers(path: str | Path) -> ModelFile:
         >>> row.class_name, row.output_shape, row.bytes_per_row
         ('Conv2D', (None, 8, 8, 16), 4096)
     """
-    return open_model(path)
+    return open_model(path, architecture)
 
 
 def list_backends(timeout: float = 60.0) -> list[EngineReport]:
@@ -64,7 +66,7 @@ def list_backends(timeout: float = 60.0) -> list[EngineReport]:
     return survey(timeout)
 
 
-def load(
+def load(  # noqa: PLR0913 - what a file does not say has many sides
     path: str | Path,
     *,
     backend: str | None = None,
@@ -73,6 +75,7 @@ def load(
     source_data_format: str | None = None,
     lambdas: Mapping[str, str] | None = None,
     custom_objects: str | Path | None = None,
+    architecture: str | Path | None = None,
 ) -> Model:
     """Build a saved model on an engine.
 
@@ -88,6 +91,7 @@ def load(
         lambdas: Formulas of `x`, such as "x/127.5 - 1", for Lambda layers by name: no code of the
             file is run.
         custom_objects: A Python file of your own, which is run, with classes the model needs.
+        architecture: For a file of weights alone: where its layers are described.
 
     Returns:
         The model; `model["address"]` is the symbolic tensor of a layer output, for
@@ -106,7 +110,7 @@ def load(
     from layerprobe.backend import select
     from layerprobe.live import build
 
-    file = open_model(path)
+    file = open_model(path, architecture)
     given = dict(lambdas or {})
     for formula in given.values():
         read_formula(formula, LAMBDA_NAMES)
@@ -151,7 +155,8 @@ def extract(
             ADDRESS:variance), select, reduce, project, topk (done to each output before it leaves
             the device; see `layerprobe.reductions.Reductions`), source_backend and
             source_data_format, lambdas (pairs of a
-            name and a formula) and custom_objects (see `load`),
+            name and a formula) and custom_objects and architecture
+            (see `load`),
             overwrite (replace an existing dump), quiet (keep what frameworks print at their start
             off stderr).
 

@@ -25,7 +25,7 @@ from layerprobe.backend.registry import ENGINES
 from layerprobe.errors import LayerprobeError
 from layerprobe.interrupts import EndOnInterrupt
 from layerprobe.reductions import KINDS as REDUCTIONS
-from layerprobe.screen import print_engines, print_table, printable, progress_bar, waiting
+from layerprobe.screen import print_engines, printable, progress_bar, waiting
 
 _INPUT_OUTPUT, _BROKEN_PIPE = 74, 141
 
@@ -40,12 +40,6 @@ Examples:
   layerprobe backends
   layerprobe backends --json | jq '.engines[] | select(.available).name'
 """
-_LIST_EXAMPLES = """\b
-Examples:
-  layerprobe list-layers model.keras
-  layerprobe list-layers model.keras --insides
-  layerprobe list-layers model.h5 --json | jq '.layers[].address'
-"""
 _EXTRACT_EXAMPLES = """\b
 Examples:
   layerprobe extract model.h5 --layer 3
@@ -56,7 +50,11 @@ Examples:
 
 
 # Commands that have a file of their own, loaded when they are asked for.
-_ELSEWHERE = {"train": "layerprobe.commands.train"}
+_ELSEWHERE = {
+    "doctor": "layerprobe.commands.doctor",
+    "list-layers": "layerprobe.commands.list_layers",
+    "train": "layerprobe.commands.train",
+}
 
 
 class _Group(click.Group):
@@ -151,26 +149,6 @@ def backends(*, as_json: bool) -> None:
         print_engines(engines, default)
 
 
-@main.command("list-layers", epilog=_LIST_EXAMPLES)
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--insides", is_flag=True,
-              help="List also what layers compute on their way: the states and gates of recurrent "
-              "layers (lstm:states), the probabilities of attention (mha:scores).")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True,
-              help="Print one JSON object.")  # fmt: skip
-def list_layers(model: Path, *, insides: bool, as_json: bool) -> None:
-    """List the layer outputs of a saved MODEL.
-
-    MODEL is an .h5, .hdf5 or .keras file. The addresses in the second column are what
-    `extract --layer` takes. Nothing from the file is run and no framework is loaded.
-    """
-    file = layerprobe.list_layers(model)
-    if as_json:
-        click.echo(json.dumps(file.to_json(insides=insides), indent=1))
-    else:
-        print_table(file, insides=insides)
-
-
 def _formulas(
     _: click.Context, __: click.Parameter, given: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
@@ -245,6 +223,9 @@ def _formulas(
 @click.option("--lambda", "lambdas", multiple=True, metavar="NAME=FORMULA", callback=_formulas,
               help="What a Lambda layer computes, as a formula of x: 'lambda_1=x/127.5 - 1'. Its "
               "own code is never run. May be repeated.")  # fmt: skip
+@click.option("--architecture", metavar="FILE",
+              help="Where the layers of a file of weights are described: JSON, YAML or another "
+              "model.")  # fmt: skip
 @click.option("--custom-objects", metavar="FILE.py",
               help="Run this Python file, your own, for classes that the model needs.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,

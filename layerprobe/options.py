@@ -33,6 +33,7 @@ class Options:
     source_data_format: str | None = None
     lambdas: tuple[tuple[str, str], ...] = ()
     custom_objects: str | None = None
+    architecture: str | None = None
     overwrite: bool = False
     quiet: bool = False
 

@@ -164,7 +164,7 @@ def _selected(
 ) -> tuple[ModelFile, list[LayerOutput], list[LayerOutput]]:
     """Check the engine and open the model; return it, the outputs wanted, and those to start at."""
     engines.check_choice(options.backend, options.device, options.threads)
-    file = open_model(model)
+    file = open_model(model, options.architecture)
     wanted = file.table.select(layers)
     if not wanted:
         raise LayerNotFound(

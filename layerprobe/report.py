@@ -159,6 +159,7 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
             "source_data_format": plan.options.source_data_format,
             "lambdas": dict(plan.options.lambdas),
             "custom_objects": plan.options.custom_objects,
+            "architecture": plan.options.architecture,
         },
         "notes": list(plan.notes),
         "datasets": [

@@ -294,7 +294,7 @@ def _refuse_unsavable(file: ModelFile) -> None:
     """Refuse what Keras alone could not open again."""
     if f"{HARD_SIGMOID_PACKAGE}>" in str(upgrade(file.contents).config):
         raise ModelError(
-            f"{file.path} needs layers or functions of layerprobe, which a .keras file cannot hold.",
+            f"{file.path} needs code of layerprobe, which a .keras file cannot hold.",
             fix="layerprobe.load builds it, and layerprobe.backend.get_updates trains it.",
             path=str(file.path),
         )

@@ -62,7 +62,12 @@ ALLOWED_FOR_TYPES = {"report": {"pipeline"}, "screen": {"backend"}}
 
 # Third-party package -> the files that may import it. Everybody may import NumPy.
 THIRD_PARTY = {
-    "click": {"cli.py", "screen.py", "commands/train.py"},
+    "click": {
+        "cli.py",
+        "screen.py",
+        *(f"commands/{c}.py" for c in "doctor list_layers train".split()),
+    },
+    "yaml": {"modelfile/architecture.py"},
     "rich": {"screen.py"},
     "h5py": {
         "modelfile/hdf5.py",

@@ -39,8 +39,6 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2
 NO_MODELS = {
     "empty": (b"", "is empty"),
     "a NumPy array": (npy(np.zeros(3)), "is a NumPy array, not a model"),
-    "JSON": (json.dumps(sequential()).encode(), "is JSON, an architecture without weights"),
-    "JSON in JSON": (json.dumps(json.dumps(sequential())).encode(), "is JSON"),
     "a Git LFS pointer": (POINTER, "is a Git LFS pointer, not the file itself"),
     "a pickle": (b"\x80\x04\x95\x1a\x00", "is neither an HDF5 file nor a .keras archive"),
     "text": (b"hello", "is neither an HDF5 file nor a .keras archive"),

@@ -107,7 +107,7 @@ DEFAULTS = {
     "project": 0,
     "topk": 0,
     "lambdas": {},
-    **dict.fromkeys(("source_backend", "source_data_format", "custom_objects")),
+    **dict.fromkeys(("source_backend", "source_data_format", "custom_objects", "architecture")),
 }
 
 

@@ -26,19 +26,21 @@ _Stored = Mapping[str, h5py.Dataset]
 
 
 def load_archive_weights(model: Any, path: Path) -> None:
-    """Assign the weights of a .keras archive.
+    """Assign the weights of a .keras archive, or of a .weights.h5 file.
 
     Args:
         model: A built Keras model.
-        path: The archive.
+        path: The archive or the file.
 
     Raises:
         ValueError: A layer has other weights than the archive.
         TrustError: The weights lead out of the archive.
     """
-    with zipfile.ZipFile(path) as archive:
-        content = io.BytesIO(archive.read(_WEIGHTS))
-    with h5py.File(content, "r") as file:
+    source: Any = path
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            source = io.BytesIO(archive.read(_WEIGHTS))
+    with h5py.File(source, "r") as file:
         stored = {one_layout(name): file[name] for name in dataset_sizes(file)}
         assigned = {id(variable) for variable in _assigned(model, "", stored)}
     for variable in (*model.trainable_weights, *model.non_trainable_weights):

@@ -61,6 +61,13 @@ def build(
     """
     custom = {} if custom_objects is None else classes_in(Path(custom_objects))
     reading = replace(reading, custom_classes=frozenset(custom))
+    if file.contents.weights is None:
+        raise ModelError(
+            f"{file.path} holds no weights, only an architecture.",
+            expected="a model with its weights",
+            fix=f"Give the file of weights as the model, and: --architecture {file.path}",
+            path=str(file.path),
+        )
     upgraded = upgrade(file.contents, reading)
     try:
         return _built(file, upgraded, custom, runs_channels_first=runs_channels_first)
@@ -103,7 +110,7 @@ def _built(
     try:
         if file.format == "keras" and upgraded.config is file.contents.config and not partial:
             model = compat.load_archive(file.path)
-        elif file.format == "keras":
+        elif file.format in {"keras", "weights"}:
             model = _from_config(upgraded.config, custom)
             load_archive_weights(model, file.path)
         else:

@@ -37,21 +37,35 @@ def load_hdf5_weights(
         ValueError: A layer has other weights than the file.
     """
     with h5py.File(path, "r") as file:
-        root = file.get("model_weights")
-        if root is None:
-            raise ValueError("the file holds no weights")
+        root = file.get("model_weights") or file
         names = attribute_list(root, "layer_names")
+        if not names:
+            raise ValueError("the file holds no weights")
+        places = _by_order(model, root, names)
         for layer in model.layers:
-            group = root[layer.name] if layer.name in names else root
+            group = root[places[layer.name]] if layer.name in places else root
             stored = attribute_list(group, "weight_names")
             if isinstance(layer, foreign.Unrun):
                 continue  # what its code would do with its weights, nobody runs
             arrays = [(name, np.asarray(group[name])) for name in stored]
             _assign(layer, _as_now(layer, arrays, keras1=keras1), flips=flips)
-        known = {layer.name for layer in model.layers}
+        known = set(places.values())
         unknown = [n for n in names if n not in known and attribute_list(root[n], "weight_names")]
         if unknown and not partial:
             raise ValueError(f"there are weights of unknown layers: {', '.join(unknown)}")
+
+
+def _by_order(model: Any, root: h5py.Group, names: list[str]) -> dict[str, str]:
+    """Return where in the file each layer's weights are: under its name, or as Keras counts them.
+
+    An architecture that was saved apart may have been made anew, and its layers named anew.
+    """
+    own = [layer.name for layer in model.layers]
+    filled = [name for name in names if attribute_list(root[name], "weight_names")]
+    with_weights = [layer.name for layer in model.layers if layer.weights]
+    if set(filled) <= set(own) or len(filled) != len(with_weights):
+        return {name: name for name in own if name in names}
+    return dict(zip(with_weights, filled, strict=True))
 
 
 def _assign(layer: Any, arrays: list[Named], *, flips: bool) -> None:

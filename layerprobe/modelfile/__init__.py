@@ -15,9 +15,11 @@ from pathlib import Path
 
 from layerprobe.errors import ModelError
 from layerprobe.layers import LayerTable, TensorSpec
+from layerprobe.modelfile import architecture as architectures
 from layerprobe.modelfile import hdf5, keras_zip
 from layerprobe.modelfile.configs import parse
 from layerprobe.modelfile.contents import Contents
+from layerprobe.modelfile.diagnosis import Diagnosis, diagnose
 from layerprobe.modelfile.graph import Graph
 from layerprobe.modelfile.table import Listing, listing
 from layerprobe.modelfile.tokens import token_limit
@@ -50,7 +52,7 @@ class ModelFile:
 
     @property
     def format(self) -> str:
-        """The container, "hdf5" or "keras"."""
+        """The container: "hdf5", "keras", or "architecture", which holds no weights."""
         return self.contents.format
 
     @property
@@ -105,12 +107,17 @@ class ModelFile:
     def _listing(self) -> Listing:
         return listing(self.graph, self._params)
 
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """What made the file, what is changed to compute it, and what cannot be computed."""
+        return diagnose(self)
+
     def token_limit(self, address: str) -> int | None:
         """Return how many different token numbers a tensor may hold, None if it holds none."""
         return token_limit(self.table, self.graph, address)
 
-    def to_json(self, *, insides: bool = False) -> dict[str, object]:
-        """Return what `list-layers --json` prints; a list of insides only if it is asked for."""
+    def to_json(self, *, insides: bool = False, notes: bool = False) -> dict[str, object]:
+        """Return what `list-layers --json` prints; insides and notes only if asked for."""
 
         def spec(tensor: TensorSpec, key: str) -> dict[str, object]:
             shape = None if tensor.shape is None else list(tensor.shape)
@@ -132,20 +139,32 @@ class ModelFile:
         if insides:
             rows = self.table.with_insides()
             listed["insides"] = [row.to_json() for row in rows if row.inside]
+        if notes:
+            listed["notes"] = self.diagnosis.to_json()
         return listed
 
 
-def open_model(path: str | Path) -> ModelFile:
+def open_model(path: str | Path, architecture: str | Path | None = None) -> ModelFile:
     """Describe a saved model.
 
     Args:
-        path: A model file: HDF5 (.h5, .hdf5) or a .keras archive, whatever its name.
+        path: A model file: HDF5 (.h5, .hdf5), a .keras archive, or the JSON or YAML of an
+            architecture, whatever its name.
+        architecture: Where the layers are described, if `path` holds weights alone: JSON, YAML, or
+            another model file.
 
     Raises:
         ModelError: The file is missing, damaged, or not a model.
         TrustError: It reaches out of itself, by links or by sizes out of proportion.
     """
-    path = Path(path)
+    model = ModelFile(with_input_shape(translated(_contents(Path(path), architecture))))
+    # Damage in the config is found here, so that whoever holds a ModelFile can rely on it.
+    _ = model.table
+    return model
+
+
+def _contents(path: Path, architecture: str | Path | None) -> Contents:
+    described = None if architecture is None else _contents(Path(architecture), None)
     try:
         _check_kind(path, path.stat().st_mode)
         with path.open("rb") as file:
@@ -157,15 +176,19 @@ def open_model(path: str | Path) -> ModelFile:
             f"{path} cannot be read: {error.strerror}.", exit_code=66, path=str(path)
         ) from error
     if head.startswith(hdf5.SIGNATURE):
-        contents = hdf5.read(path)
-    elif head.startswith(keras_zip.SIGNATURE):
-        contents = keras_zip.read(path)
-    else:
-        raise _not_a_model(path, head)
-    model = ModelFile(with_input_shape(translated(contents)))
-    # Damage in the config is found here, so that whoever holds a ModelFile can rely on it.
-    _ = model.table
-    return model
+        return hdf5.read(path, described)
+    if described is not None:
+        raise ModelError(
+            f"{path} is no HDF5 file of weights.",
+            expected="weights alone, for an architecture",
+            fix="Leave out --architecture.",
+            path=str(path),
+        )
+    if head.startswith(keras_zip.SIGNATURE):
+        return keras_zip.read(path)
+    if architectures.is_architecture(head):
+        return architectures.read(path)
+    raise _not_a_model(path, head)
 
 
 def _check_kind(path: Path, mode: int) -> None:
@@ -206,9 +229,6 @@ def _not_a_model(path: Path, head: bytes) -> ModelError:
     elif head.startswith(b"\x93NUMPY"):
         what = "is a NumPy array, not a model"
         fix = "Rows of data go to --input."
-    elif head.lstrip(b' \t\r\n"')[:1] == b"{":
-        what = "is JSON, an architecture without weights"
-        fix = "Save the model whole in the program that made it: model.save('model.keras')."
     else:
         what = "is neither an HDF5 file nor a .keras archive"
     return ModelError(

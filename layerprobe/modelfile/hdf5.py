@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 
-from layerprobe.errors import ModelError
-from layerprobe.modelfile.contents import Contents, parse_config
-from layerprobe.modelfile.weights import LegacySizes, dataset_sizes
+from layerprobe.errors import ModelError, TrustError
+from layerprobe.modelfile.contents import Contents, WeightSizes, parse_config
+from layerprobe.modelfile.weights import Keras3Sizes, LegacySizes, dataset_sizes, one_layout
 
+_SHOWN = 12  # tensors that a message lists
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def read(path: Path) -> Contents:
+def read(path: Path, described: Contents | None = None) -> Contents:
     """Return the contents of an HDF5 model file.
+
+    Args:
+        path: The file.
+        described: An architecture, for a file that holds weights alone.
 
     Raises:
         ModelError: The file is damaged, holds weights alone, or is no model.
@@ -24,7 +30,9 @@ def read(path: Path) -> Contents:
     try:
         with h5py.File(path, "r") as file:
             if "model_config" not in file.attrs:
-                raise _without_config(file, path)
+                if described is None or not _holds_weights(file):
+                    raise _without_config(file, path)
+                return _weights_for(described, file, path)
             config = parse_config(_text(file.attrs["model_config"]), path)
             # All of the file is looked at, not the weights alone: names in it may be absolute.
             sizes = dataset_sizes(file)
@@ -69,26 +77,65 @@ def _attribute(file: h5py.File, weights: h5py.Group | None, name: str) -> str | 
     return None
 
 
-def _sizes(weights: h5py.Group, sizes: Mapping[str, int]) -> LegacySizes:
+def _sizes(
+    weights: h5py.Group, sizes: Mapping[str, int], root: str = "model_weights/"
+) -> LegacySizes:
     layers: dict[str, tuple[tuple[str, int], ...]] = {}
     for layer in attribute_list(weights, "layer_names"):
-        prefix = f"model_weights/{layer}/"
+        prefix = f"{root}{layer}/"
         names = [n.removeprefix(prefix) for n in sizes if n.startswith(prefix)]
         layers[layer] = tuple((name, sizes[prefix + name]) for name in names)
     return LegacySizes(layers)
 
 
+def _tensors(file: h5py.File) -> str:
+    """Return the first tensors of a file of weights, as the end of a message."""
+    try:
+        sizes = dataset_sizes(file)
+    except TrustError:  # what links lead to is not looked at
+        return ""
+    shown = [f"{name} {file[name].shape}" for name in list(sizes)[:_SHOWN]]
+    rest = [f"and {len(sizes) - _SHOWN} more"] if len(sizes) > _SHOWN else []
+    return "".join(f"\n  {line}" for line in ("It holds:", *shown, *rest))
+
+
+def _holds_weights(file: h5py.File) -> bool:
+    kinds = {"layers", "_layer_checkpoint_dependencies"}
+    return bool({"layer_names", "nb_layers"} & set(file.attrs) or kinds & set(file))
+
+
+def _weights_for(described: Contents, file: h5py.File, path: Path) -> Contents:
+    """Return the contents of a file of weights, with the layers that are described elsewhere.
+
+    Keras 0 and 1 named neither version nor engine there; the architecture may.
+    """
+    sizes = dataset_sizes(file)
+    named = "layer_names" in file.attrs or "layer_names0" in file.attrs
+    if named:
+        weights: WeightSizes = _sizes(file, sizes, "")
+    else:
+        weights = Keras3Sizes({one_layout(name): size for name, size in sizes.items()})
+    told = f"layers described by {described.path}"
+    return replace(
+        described,
+        path=path,
+        format="hdf5" if named else "weights",
+        keras_version=_attribute(file, None, "keras_version") or described.keras_version,
+        backend=_attribute(file, None, "backend") or described.backend,
+        weights=weights,
+        notes=(told,),
+    )
+
+
 def _without_config(file: h5py.File, path: Path) -> ModelError:
     """Say what an HDF5 file without a model config is instead."""
     members = list(file)  # asking `in file` would follow links
-    if {"layer_names", "nb_layers"} & set(file.attrs) or {
-        "layers",
-        "_layer_checkpoint_dependencies",
-    } & set(members):
+    if _holds_weights(file):
         return ModelError(
             f"{path} holds weights but no architecture.",
-            expected="a whole model, as written by model.save(...)",
-            fix="Save it whole in the program that made these weights: model.save('model.keras').",
+            expected="a whole model, as written by model.save('model.keras')",
+            fix="Say where its layers are described: --architecture model.json, or another model "
+            f"of the same layers.{_tensors(file)}",
             path=str(path),
         )
     names = ", ".join(members[:5]) or "nothing"

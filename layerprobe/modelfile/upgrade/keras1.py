@@ -85,12 +85,12 @@ def translated(contents: Contents) -> Contents:
     config = copy.deepcopy(contents.config)
     with contradictions_named():
         notes = [note for step in STEPS if (note := step(config))]
-    return replace(contents, config=config, keras1=True, notes=tuple(notes))
+    return replace(contents, config=config, keras1=True, notes=(*contents.notes, *notes))
 
 
 def _is_keras1(contents: Contents) -> bool:
     """Tell whether Keras 1 wrote a file: by its version, or by its words where it names none."""
-    if contents.format != "hdf5" or contents.major_version not in (None, 1):
+    if contents.format == "keras" or contents.major_version not in (None, 1):
         return False
     if contents.major_version == 1:
         return True

@@ -1,0 +1,92 @@
+"""Reader of architectures without weights: the JSON or YAML of `model.to_json()`, `to_yaml()`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from layerprobe.errors import ModelError
+from layerprobe.modelfile.contents import MAX_CONFIG_BYTES, Contents, parse_config
+
+_YAML_HEADS = (b"backend:", b"class_name:", b"config:", b"keras_version:")
+
+
+def is_architecture(head: bytes) -> bool:
+    """Tell whether a file that begins so may be an architecture."""
+    return head.lstrip(b' \t\r\n"')[:1] == b"{" or is_yaml(head)
+
+
+def is_yaml(head: bytes) -> bool:
+    """Tell whether a file that begins so may be an architecture in YAML."""
+    return any(head.startswith(known[: len(head)]) for known in _YAML_HEADS) and bool(head)
+
+
+def read(path: Path) -> Contents:
+    """Return the contents of an architecture.
+
+    Raises:
+        ModelError: It is too large, cannot be parsed, or does not describe a model.
+    """
+    with path.open("rb") as file:
+        text = file.read(MAX_CONFIG_BYTES + 1)
+    if is_yaml(text[:8]):
+        text = json.dumps(_yaml(text, path)).encode()
+    elif text.lstrip()[:1] == b'"':
+        # json.dump(model.to_json(), file) writes JSON inside JSON.
+        text = _inner(text, path).encode()
+    config = parse_config(text, path)
+    if "registered_name" in config and "keras_version" not in config:
+        config["keras_version"] = "3"  # which does not say it, as all others do
+    told = {key: str(config[key]) for key in ("keras_version", "backend") if config.get(key)}
+    return Contents(
+        path=path,
+        format="architecture",
+        config={
+            key: config[key]
+            for key in ("class_name", "config", "module", "registered_name")
+            if key in config
+        },
+        keras_version=told.get("keras_version"),
+        backend=told.get("backend"),
+        weights=None,
+    )
+
+
+def _inner(text: bytes, path: Path) -> str:
+    try:
+        return str(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, "JSON", error) from error
+
+
+def _yaml(text: bytes, path: Path) -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        raise ModelError(
+            f"{path} is YAML, which needs the package PyYAML.",
+            fix="Install it: pip install 'layerprobe[yaml]'",
+            path=str(path),
+        ) from error
+
+    class Loader(yaml.SafeLoader):
+        """Plain data, and the tuples that Keras wrote; no other object is made."""
+
+    def sequence(loader: Any, node: Any) -> Any:
+        return loader.construct_sequence(node)
+
+    def scalar(loader: Any, node: Any) -> Any:
+        return loader.construct_scalar(node)
+
+    Loader.add_constructor("tag:yaml.org,2002:python/tuple", sequence)
+    Loader.add_constructor("tag:yaml.org,2002:python/unicode", scalar)
+    try:
+        return yaml.load(text, Loader)  # noqa: S506 - a kind of SafeLoader
+    except (yaml.YAMLError, RecursionError) as error:
+        raise _damaged(path, "YAML", error) from error
+
+
+def _damaged(path: Path, what: str, error: BaseException) -> ModelError:
+    said = " ".join(str(error).split())[:200]
+    return ModelError(f"The model config in {path} is not {what}: {said}.", path=str(path))
