@@ -27,8 +27,8 @@ def list_layers(path: str | Path, *, architecture: str | Path | None = None) -> 
     """Describe a saved model without loading a framework.
 
     Args:
-        path: A model file: HDF5 (.h5, .hdf5), a .keras archive, or the JSON or YAML of an
-            architecture, whatever its name.
+        path: A model file: HDF5 (.h5, .hdf5), a .keras archive, the JSON or YAML of an
+            architecture, whatever its name; or a SavedModel folder.
         architecture: For a file of weights alone: where its layers are described.
 
     Returns:

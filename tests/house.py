@@ -101,6 +101,7 @@ THIRD_PARTY = {
         "backend/suite.py",
         "backend/update_suite.py",
         "backend/archive_weights.py",
+        "backend/bundle_weights.py",
         "backend/own_classes.py",
         "backend/weights.py",
         "backend/torch.py",

@@ -27,6 +27,8 @@ INDEX = CORPUS / "index.jsonl"
 LINES = INDEX.read_text("utf-8").splitlines() if INDEX.exists() else []
 RECORDS = [json.loads(line) for line in LINES]
 MODELS = {record["id"]: record for record in RECORDS if record["format"] == "h5-full"}
+# SavedModels that Keras wrote; the others hold graphs alone.
+FOLDERS = {r["id"]: r for r in RECORDS if r["format"] == "savedmodel" and r["oracle"]}
 OPENED_BY_KERAS_3 = [
     name
     for name, record in MODELS.items()
@@ -130,7 +132,11 @@ def weights_in(path):
 
 @pytest.mark.parametrize(
     "record",
-    [r for r in RECORDS if r["format"] != "h5-full" and not r["file"].endswith(".json")],
+    [
+        record
+        for record in RECORDS
+        if record["id"] not in {*MODELS, *FOLDERS} and not record["file"].endswith(".json")
+    ],
     ids=lambda record: record["id"],
 )
 def test_what_is_no_whole_model_is_refused(record):
@@ -189,6 +195,21 @@ def test_every_other_model_is_computed_or_refused(name):
         unknown |= record["keras_version"].startswith("1.")
         unknown |= "CuDNNLSTM" in record["layer_hist"] or record["has_lambda"]
         assert unknown, "tf_keras ran all others, and rightly"
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("name", FOLDERS)
+def test_folders_are_computed(name):
+    """A SavedModel's layers agree with what tf_keras computed, but for those with code."""
+    record = FOLDERS[name]
+    file = layerprobe.list_layers(path_of(record))
+    if name == "m0045":  # its own code stands right behind the input
+        with pytest.raises(TrustError, match="'FlattenAudioCh'"):
+            layerprobe.load(path_of(record))
+        return
+    found = every_output(layerprobe.load(path_of(record)), rows_for(file))
+    agree_with_oracle(record, file, found)
 
 
 @pytest.mark.engine

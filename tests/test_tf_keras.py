@@ -1,4 +1,4 @@
-"""Models of the last Keras 2 give what it computed, in every layer, from .h5 files and archives.
+"""Models of the last Keras 2 give what it computed, from .h5 files, archives and folders.
 
 tests/tf_keras/make.py made the files with tf_keras 2.21, and recorded the numbers.
 """
@@ -16,7 +16,7 @@ from layerprobe.modelfile.upgrade import operations
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 
 FOLDER = Path(__file__).parent / "tf_keras"
-MODELS = sorted(p for p in FOLDER.iterdir() if p.suffix in {".h5", ".keras"})
+MODELS = sorted(p for p in FOLDER.iterdir() if p.suffix in {".h5", ".keras", ".saved_model"})
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
@@ -27,9 +27,10 @@ def test_every_layer_is_as_recorded(path):
 
 
 def test_all_kinds_of_files_are_there():
-    """Seven models, five of them as archives too."""
+    """Seven models, five of them as archives too, two as folders."""
     assert [path.suffix for path in MODELS].count(".h5") == 7
     assert [path.suffix for path in MODELS].count(".keras") == 5
+    assert [path.suffix for path in MODELS].count(".saved_model") == 2
 
 
 def test_operations_that_are_let_in_can_be_computed():

@@ -16,6 +16,7 @@ import keras
 
 from layerprobe.backend import compat, compat_operations, legacy  # noqa: F401 - registers layers
 from layerprobe.backend.archive_weights import load_archive_weights
+from layerprobe.backend.bundle_weights import load_bundle_weights
 from layerprobe.backend.complaints import in_one_line
 from layerprobe.backend.model import Model
 from layerprobe.backend.own_classes import classes_in
@@ -110,6 +111,9 @@ def _built(
     try:
         if file.format == "keras" and upgraded.config is file.contents.config and not partial:
             model = compat.load_archive(file.path)
+        elif file.format == "saved_model":
+            model = _from_config(upgraded.config, custom)
+            load_bundle_weights(model, file.path)
         elif file.format in {"keras", "weights"}:
             model = _from_config(upgraded.config, custom)
             load_archive_weights(model, file.path)

@@ -16,7 +16,7 @@ from pathlib import Path
 from layerprobe.errors import ModelError
 from layerprobe.layers import LayerTable, TensorSpec
 from layerprobe.modelfile import architecture as architectures
-from layerprobe.modelfile import hdf5, keras_zip
+from layerprobe.modelfile import hdf5, keras_zip, saved_model
 from layerprobe.modelfile.configs import parse
 from layerprobe.modelfile.contents import Contents
 from layerprobe.modelfile.diagnosis import Diagnosis, diagnose
@@ -52,7 +52,7 @@ class ModelFile:
 
     @property
     def format(self) -> str:
-        """The container: "hdf5", "keras", or "architecture", which holds no weights."""
+        """The container: "hdf5", "keras", "saved_model", or "architecture", without weights."""
         return self.contents.format
 
     @property
@@ -89,7 +89,15 @@ class ModelFile:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the file, in hexadecimal."""
+        """SHA-256 of the file, in hexadecimal; of a folder that of its files' names and hashes."""
+        if self.path.is_dir():
+            whole = hashlib.sha256()
+            for name, part in saved_model.files_of(self.path):
+                with part.open("rb") as file:
+                    whole.update(
+                        f"{name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+                    )
+            return whole.hexdigest()
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -148,8 +156,8 @@ def open_model(path: str | Path, architecture: str | Path | None = None) -> Mode
     """Describe a saved model.
 
     Args:
-        path: A model file: HDF5 (.h5, .hdf5), a .keras archive, or the JSON or YAML of an
-            architecture, whatever its name.
+        path: A model file: HDF5 (.h5, .hdf5), a .keras archive, the JSON or YAML of an
+            architecture, whatever its name; or a SavedModel folder.
         architecture: Where the layers are described, if `path` holds weights alone: JSON, YAML, or
             another model file.
 
@@ -166,7 +174,10 @@ def open_model(path: str | Path, architecture: str | Path | None = None) -> Mode
 def _contents(path: Path, architecture: str | Path | None) -> Contents:
     described = None if architecture is None else _contents(Path(architecture), None)
     try:
-        _check_kind(path, path.stat().st_mode)
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode) and saved_model.is_saved_model(path):
+            return saved_model.read(path)
+        _check_kind(path, mode)
         with path.open("rb") as file:
             head = file.read(8)
     except FileNotFoundError as error:
@@ -195,10 +206,10 @@ def _check_kind(path: Path, mode: int) -> None:
     """Refuse what is no file; a pipe would be waited on for ever."""
     if stat.S_ISREG(mode):
         return
-    fix = "SavedModel folders cannot be read; save the model with model.save('model.keras')."
+    fix = "It has no saved_model.pb; save the model with model.save('model.keras')."
     raise ModelError(
         f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}.",
-        expected="a model file (.h5, .hdf5 or .keras)",
+        expected="a model file (.h5, .hdf5 or .keras), or a SavedModel folder",
         fix=fix if stat.S_ISDIR(mode) else "",
         path=str(path),
     )

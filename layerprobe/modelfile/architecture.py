@@ -9,6 +9,7 @@ from typing import Any
 from layerprobe.errors import ModelError
 from layerprobe.modelfile.contents import MAX_CONFIG_BYTES, Contents, parse_config
 
+_OF_MODEL = ("class_name", "config", "module", "registered_name")
 _YAML_HEADS = (b"backend:", b"class_name:", b"config:", b"keras_version:")
 
 
@@ -42,11 +43,7 @@ def read(path: Path) -> Contents:
     return Contents(
         path=path,
         format="architecture",
-        config={
-            key: config[key]
-            for key in ("class_name", "config", "module", "registered_name")
-            if key in config
-        },
+        config={key: config[key] for key in _OF_MODEL if key in config},
         keras_version=told.get("keras_version"),
         backend=told.get("backend"),
         weights=None,

@@ -27,7 +27,10 @@ def save(name, inputs, outputs, kind="h5"):
             weight.assign(AT.uniform(0.5, 2, weight.shape))
         elif weight.dtype == tf.float32:
             weight.assign(AT.normal(0, 0.5, weight.shape))
-    model.save(HERE / f"{name}.{kind}")
+    settings = {"save_format": "tf"} if kind == "saved_model" else {}
+    model.save(HERE / f"{name}.{kind}", **settings)
+    if settings:  # the graphs take megabytes, and are never read
+        (HERE / f"{name}.{kind}" / "saved_model.pb").write_bytes(b"")
     rows = [AT.normal(size=(3, *i.shape[1:])).astype("float32") for i in model.inputs]
     arrays = {f"IN|{number}": row for number, row in enumerate(rows)}
     wanted = {}
@@ -154,3 +157,6 @@ if __name__ == "__main__":
         if make in (recurrent, attention, nested, sequences, spatial):
             keras.backend.clear_session()
             save(f"{make.__name__}_archive", *make(), kind="keras")
+        if make in (recurrent, nested):
+            keras.backend.clear_session()
+            save(f"{make.__name__}_folder", *make(), kind="saved_model")

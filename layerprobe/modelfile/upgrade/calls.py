@@ -36,6 +36,15 @@ def entries_of(node: Any) -> list[Any]:
     return [node] if isinstance(node[0], str) else node
 
 
+def ends_of(structure: Any) -> list[Any]:
+    """Return the [layer, call, output] of a model's inputs or outputs: one, several, or by name."""
+    if isinstance(structure, dict):
+        structure = list(structure.values())
+    if structure and isinstance(structure[0], str):
+        return [structure]
+    return [end for inner in structure for end in ends_of(inner)]
+
+
 def _full(layer: Config, node: Any, names: Collection[str]) -> Any:
     entries = entries_of(node)
     if not entries or any(not isinstance(entry, list) or len(entry) < 3 for entry in entries):

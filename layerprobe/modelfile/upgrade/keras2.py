@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from layerprobe.modelfile.configs import sequential_input
 from layerprobe.modelfile.contents import Config
-from layerprobe.modelfile.upgrade.calls import entries_of
+from layerprobe.modelfile.upgrade.calls import ends_of, entries_of
 from layerprobe.modelfile.upgrade.classes import CUDNN_LAYERS
 from layerprobe.modelfile.upgrade.walk import layers_in, name_of
 
@@ -165,7 +165,7 @@ def _calls_from_zero(config: Config) -> str:
         made = {layer["name"]: len(layer["inbound_nodes"]) for layer in inner["layers"]}
         nodes = [node for layer in inner["layers"] for node in layer["inbound_nodes"]]
         taken = [edge for node in nodes for edge in entries_of(node) if edge[0] in made]
-        taken += [*inner["input_layers"], *inner["output_layers"]]
+        taken += [*ends_of(inner["input_layers"]), *ends_of(inner["output_layers"])]
         late = {name for name, number, *_ in taken if number >= max(made[name], 1)}
         for edge in taken:
             if edge[0] in late:
