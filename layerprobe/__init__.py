@@ -27,7 +27,7 @@ from layerprobe.layers import LayerOutput, LayerTable, TensorSpec
 
 if TYPE_CHECKING:
     from layerprobe import backend
-    from layerprobe.api import extract, list_backends, list_layers, load, train
+    from layerprobe.api import convert, extract, list_backends, list_layers, load, train
     from layerprobe.backend.survey import EngineReport
     from layerprobe.dump import Dump, open_dump
     from layerprobe.modelfile import ModelFile
@@ -52,6 +52,7 @@ __all__ = [
     "TrainingReport",
     "TrustError",
     "backend",
+    "convert",
     "extract",
     "list_backends",
     "list_layers",
@@ -66,6 +67,7 @@ _LAZY = {
     "ModelFile": "layerprobe.modelfile",
     "Report": "layerprobe.report",
     "TrainingReport": "layerprobe.training",
+    "convert": "layerprobe.api",
     "extract": "layerprobe.api",
     "list_backends": "layerprobe.api",
     "list_layers": "layerprobe.api",

@@ -16,6 +16,7 @@ from layerprobe.modelfile.reading import Reading
 if TYPE_CHECKING:
     from layerprobe.backend.model import Model
     from layerprobe.backend.survey import EngineReport
+    from layerprobe.conversion import Conversion
     from layerprobe.feed import Given
     from layerprobe.pipeline import Progress
     from layerprobe.report import Report
@@ -117,6 +118,36 @@ def load(  # noqa: PLR0913 - what a file does not say has many sides
     reading = Reading(source_backend, source_data_format, given)
     custom = None if custom_objects is None else str(custom_objects)
     return build(file, select(backend, device=device), reading, custom)
+
+
+def convert(model: str | Path, output: str | Path, **options: Any) -> Conversion:
+    """Write a saved model as a .keras file that plain Keras 3 loads, with the same numbers.
+
+    Both are run on made-up rows before the new file appears.
+
+    Args:
+        model: The model, as for `load`.
+        output: The new file, NEW.keras.
+        **options: architecture, source_backend, source_data_format, lambdas, custom_objects,
+            backend, device (see `load`), overwrite, quiet.
+
+    Returns:
+        What was changed, how many layer outputs were compared, and the largest difference.
+
+    Raises:
+        ModelError: Plain Keras has no layers that compute the same, or the file cannot be read.
+        TrustError: It needs code that is not Keras' own.
+        OutputError: The new file exists or cannot be written.
+
+    Example:
+        >>> found = convert("samples/digits_cnn.h5", "digits.keras", overwrite=True)
+        >>> found.error < 1e-5
+        True
+    """
+    from layerprobe.conversion import convert as run
+    from layerprobe.options import Options
+
+    return run(model, output, Options(**options))
 
 
 def extract(

@@ -51,6 +51,7 @@ Examples:
 
 # Commands that have a file of their own, loaded when they are asked for.
 _ELSEWHERE = {
+    "convert": "layerprobe.commands.convert",
     "doctor": "layerprobe.commands.doctor",
     "list-layers": "layerprobe.commands.list_layers",
     "train": "layerprobe.commands.train",

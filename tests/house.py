@@ -23,6 +23,7 @@ ALLOWED = {
     "batches": {*_BASE, "sinks", "feed", "passes"},
     "report": {*_READS, "feed", "batches"},
     "live": {*_READS, "options"},
+    "conversion": {*_READS, *"live options synthetic".split()},
     "pipeline": {
         *_READS,
         "live",
@@ -40,14 +41,7 @@ ALLOWED = {
     "dump": {*_BASE, "sinks"},
     "api": {
         *_READS,
-        "feed",
-        "options",
-        "live",
-        "pipeline",
-        "report",
-        "dump",
-        "targets",
-        "training",
+        *"feed options live pipeline report dump targets training conversion".split(),
     },
     "commands": {"", "backend", "interrupts", "screen"},
     "cli": {*" api errors interrupts backend report screen commands reductions".split(" ")},
@@ -65,7 +59,7 @@ THIRD_PARTY = {
     "click": {
         "cli.py",
         "screen.py",
-        *(f"commands/{c}.py" for c in "doctor list_layers train".split()),
+        *(f"commands/{c}.py" for c in "convert doctor list_layers train".split()),
     },
     "yaml": {"modelfile/architecture.py"},
     "rich": {"screen.py"},
@@ -90,7 +84,7 @@ THIRD_PARTY = {
         "backend/loading.py",
         *(
             f"backend/legacy/{name}.py"
-            for name in """__init__ axes convolutions foreign former local normalization
+            for name in """__init__ activations axes convolutions foreign former local normalization
             operations pooling recurrent upsampling""".split()
         ),
         "backend/named.py",
@@ -103,6 +97,7 @@ THIRD_PARTY = {
         "backend/archive_weights.py",
         "backend/bundle_weights.py",
         "backend/own_classes.py",
+        "backend/plain.py",
         "backend/weights.py",
         "backend/torch.py",
         *(

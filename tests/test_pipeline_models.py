@@ -87,12 +87,33 @@ def test_what_float16_cannot_hold_is_counted_as_inf(tmp_path):
 
 
 @pytest.mark.engine("tensorflow")
-def test_channels_first_is_refused_where_it_would_be_wrong(tmp_path):
-    """Keras on TensorFlow miscomputes such convolutions; the message names the other engines."""
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+def test_channels_first_is_computed_channels_last(tmp_path, kind):
+    """Keras on TensorFlow miscomputes such convolutions, so it is not asked to compute them."""
     inputs = keras.Input((3, 8, 8), name="x")
-    conv = keras.layers.Conv2D(2, 3, data_format="channels_first", name="conv")
+    conv = keras.layers.Conv2D(6, 3, data_format="channels_first", name="conv")
+    pool = keras.layers.MaxPooling2D(data_format="channels_first", name="pool")
+    path = saved(tmp_path / f"model.{kind}", inputs, pool(conv(inputs)))
+    rows = np.random.default_rng(1).normal(size=(2, 3, 8, 8)).astype("float32")
+    report = layerprobe.extract(path, ["conv", "pool"], rows, tmp_path / "o.h5")
+    assert report.notes == ("channels_first computed with the channels last inside: conv, pool",)
+    kernel, bias = (weight.numpy() for weight in conv.weights)
+    places = np.lib.stride_tricks.sliding_window_view(rows, (3, 3), axis=(2, 3))
+    expected = np.einsum("nchwij,ijco->nohw", places, kernel) + bias[:, None, None]
+    with layerprobe.open_dump(tmp_path / "o.h5") as dump:
+        np.testing.assert_allclose(dump["conv"][:], expected, rtol=0, atol=1e-5)
+        pooled = expected.reshape(2, 6, 3, 2, 3, 2).max(axis=(3, 5))
+        np.testing.assert_allclose(dump["pool"][:], pooled, rtol=0, atol=1e-5)
+
+
+@pytest.mark.engine("tensorflow")
+def test_channels_first_settings_that_are_not_known_are_refused(tmp_path):
+    """The message names the layer."""
+    inputs = keras.Input((3, 8, 8), name="x")
+    conv = keras.layers.Conv2DTranspose(
+        2, 3, strides=2, output_padding=1, data_format="channels_first", name="conv"
+    )
     path = saved(tmp_path / "model.keras", inputs, conv(inputs))
-    with pytest.raises(ModelError, match="'conv' is a channels_first convolution") as refused:
+    with pytest.raises(ModelError, match="Conv2DTranspose with dilation or output_padding"):
         layerprobe.extract(path, "conv", None, tmp_path / "o.h5")
-    assert "--backend jax or --backend torch" in str(refused.value)
     assert files(tmp_path) == ["model.keras"]

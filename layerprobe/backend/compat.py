@@ -225,6 +225,21 @@ def load_archive(path: Path) -> Any:
         return saving_lib.load_model(file, compile=False, safe_mode=True)
 
 
+def named_outputs(model: Any) -> dict[tuple[str, int], Any]:
+    """Return the symbolic outputs of the first call of each of a model's layers in its graph."""
+    graph = graph_of(model)
+    found: dict[tuple[str, int], Any] = {}
+    for layer in graph.layers:
+        for place, tensor in enumerate(calls(graph, layer)[0].outputs):
+            found[layer.name, place] = tensor
+    return found
+
+
+def graph_inputs_of(layer: Any) -> list[Any]:
+    """Return the symbolic tensors that the first call of a layer takes."""
+    return list(layer._inbound_nodes[0].input_tensors)
+
+
 def save_archive(model: Any, file: Any) -> None:
     """Write a model as a .keras archive into an open file, whatever its name."""
     saving_lib._save_model_to_fileobj(model, file, "h5")

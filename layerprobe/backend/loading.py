@@ -28,17 +28,8 @@ from layerprobe.modelfile.contents import Config
 from layerprobe.modelfile.graph import MODEL_CLASSES
 from layerprobe.modelfile.reading import Reading
 from layerprobe.modelfile.upgrade import AS_SAVED, Upgraded, origin, upgrade
-from layerprobe.modelfile.upgrade.keras2 import HARD_SIGMOID_NAME, HARD_SIGMOID_PACKAGE
 from layerprobe.modelfile.upgrade.pruning import pruned
 from layerprobe.modelfile.upgrade.walk import layers_in
-
-
-@keras.saving.register_keras_serializable(  # type: ignore[untyped-decorator]
-    HARD_SIGMOID_PACKAGE, HARD_SIGMOID_NAME
-)
-def _hard_sigmoid_keras2(x: Any) -> Any:
-    """Compute hard_sigmoid as Keras 1 and 2 did; source: keras 2.3.1, tensorflow_backend.py."""
-    return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
 def build(
@@ -128,17 +119,17 @@ def _built(
             )
     except Exception as error:
         raise _not_built(file, error) from error
-    return Model(model, file.table, upgraded.notes, upgraded.unrun)
+    return Model(model, file.table, upgraded.notes, upgraded.unrun, upgraded.config)
 
 
 def _from_config(config: Config, custom: Mapping[str, Any]) -> Any:
-    config = _with_modules(copy.deepcopy(config))
+    config = with_modules(copy.deepcopy(config))
     return keras.saving.deserialize_keras_object(
         config, custom_objects=dict(custom), safe_mode=True
     )
 
 
-def _with_modules(config: Config) -> Config:
+def with_modules(config: Config) -> Config:
     """Name the module of every layer, as Keras 3 wants it; HDF5 files leave it out."""
     for layer in (config, *layers_in(config)):
         if layer.get("module"):

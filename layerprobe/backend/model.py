@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +13,8 @@ from layerprobe.backend.calls import Symbol, Within
 from layerprobe.backend.insides import inside_tensors
 from layerprobe.errors import TrustError
 from layerprobe.layers import LayerOutput, LayerTable
+from layerprobe.modelfile.contents import Config
+from layerprobe.modelfile.upgrade.origin import PACKAGE
 
 
 class Model:
@@ -38,11 +41,13 @@ class Model:
         table: LayerTable,
         notes: tuple[str, ...] = (),
         unrun: Mapping[tuple[str, ...], TrustError] = MappingProxyType({}),
+        config: Config | None = None,
     ) -> None:
         self.keras = keras_model
         self.table = table
         self.notes = notes
         self.unrun = unrun
+        self._config = config
         graph = compat.graph_of(keras_model)
         self.inputs = [self._end(tensor) for tensor in compat.graph_inputs(graph)]
         self.outputs = [self._end(tensor) for tensor in compat.graph_outputs(graph)]
@@ -108,6 +113,19 @@ class Model:
             if (name, number) != row.path[-1]:
                 graph = compat.graph_of(layer)
         return row.output < len(node.outputs)
+
+    def plain(self) -> Any:
+        """Return a Keras model without layers of ours that computes the same.
+
+        Raises:
+            ModelError: Plain Keras has no layers for it.
+        """
+        from layerprobe.backend.loading import with_modules
+        from layerprobe.backend.plain import plain_model
+
+        if self._config is None or f"{PACKAGE}>" not in str(self._config):
+            return self.keras
+        return plain_model(with_modules(copy.deepcopy(self._config)), self.keras)
 
     def _inside(self, row: LayerOutput, node: Any) -> Any:
         if id(node) not in self._insides:

@@ -11,6 +11,7 @@ import numpy as np
 
 from layerprobe.backend import compat_state
 from layerprobe.backend.legacy import (
+    activations,
     foreign,
     former,
     local,
@@ -22,6 +23,7 @@ from layerprobe.backend.legacy import (
 )
 
 __all__ = [
+    "activations",
     "foreign",
     "former",
     "kernels_convolved",

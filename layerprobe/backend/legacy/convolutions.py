@@ -17,7 +17,7 @@ from layerprobe.backend.legacy.padding import Window, convolved, transposed
 registered = keras.saving.register_keras_serializable("layerprobe")
 
 
-class _Origin:
+class Placed:
     """A convolution that places its windows as an engine did; see `padding`."""
 
     crops: ClassVar[bool] = True
@@ -31,7 +31,7 @@ class _Origin:
 
     def call(self: Any, inputs: Any) -> Any:
         x = axes.channels_last(inputs, self.data_format)
-        windows = self._windows(x.shape)
+        windows = self.windows(x.shape)
         x = self._convolved(axes.padded(x, windows))
         x = axes.kept(x, [w.count for w in windows])
         if self.use_bias:
@@ -41,10 +41,10 @@ class _Origin:
 
     def compute_output_shape(self: Any, input_shape: Any) -> tuple[Any, ...]:
         shape = axes.shape_last(input_shape, self.data_format)
-        counts = [w.count for w in self._windows(shape)]
+        counts = [w.count for w in self.windows(shape)]
         return axes.shape_back((shape[0], *counts, self._channels(shape)), self.data_format)
 
-    def _windows(self: Any, shape: Any) -> list[Window]:
+    def windows(self: Any, shape: Any) -> list[Window]:
         found = []
         known = axes.sizes(self, shape) if self.padding == "same" else shape[1:-1]
         for size, kernel, stride, dilation in zip(
@@ -75,22 +75,22 @@ class _Origin:
 
 
 @registered
-class Conv1D(_Origin, keras.layers.Conv1D):
+class Conv1D(Placed, keras.layers.Conv1D):
     """`keras.layers.Conv1D` with another origin's padding."""
 
 
 @registered
-class Conv2D(_Origin, keras.layers.Conv2D):
+class Conv2D(Placed, keras.layers.Conv2D):
     """`keras.layers.Conv2D` with another origin's padding."""
 
 
 @registered
-class Conv3D(_Origin, keras.layers.Conv3D):
+class Conv3D(Placed, keras.layers.Conv3D):
     """`keras.layers.Conv3D` with another origin's padding."""
 
 
 @registered
-class DepthwiseConv2D(_Origin, keras.layers.DepthwiseConv2D):
+class DepthwiseConv2D(Placed, keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` with another origin's padding."""
 
     def _channels(self, shape: Any) -> int:
@@ -100,7 +100,7 @@ class DepthwiseConv2D(_Origin, keras.layers.DepthwiseConv2D):
         return _depthwise(x, self.kernel, self.strides, self.dilation_rate)
 
 
-class _Separable(_Origin):
+class _Separable(Placed):
     crops = False
 
     def _convolved(self: Any, x: Any) -> Any:
@@ -139,7 +139,7 @@ def _depthwise(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
     return x[(slice(None), *(slice(None, None, stride) for stride in strides))]
 
 
-class _Transposed(_Origin):
+class _Transposed(Placed):
     def __init__(self, *args: Any, output_shape: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.declared = output_shape  # by Keras 1, the batch included
@@ -147,7 +147,7 @@ class _Transposed(_Origin):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "output_shape": self.declared}
 
-    def _windows(self: Any, shape: Any) -> list[Window]:
+    def windows(self: Any, shape: Any) -> list[Window]:
         same = self.padding == "same"
         known = axes.sizes(self, shape)
         counts: list[Any] = [None] * len(known)
@@ -161,7 +161,7 @@ class _Transposed(_Origin):
 
     def call(self: Any, inputs: Any) -> Any:
         x = axes.channels_last(inputs, self.data_format)
-        windows = self._windows(x.shape)
+        windows = self.windows(x.shape)
         x = ops.conv_transpose(
             x,
             self.kernel,

@@ -12,7 +12,7 @@ from layerprobe.backend.legacy.convolutions import registered
 from layerprobe.backend.legacy.padding import Window, pooled
 
 
-class _Origin:
+class Placed:
     """Pooling that places its windows as an engine did; see `padding`.
 
     Args:
@@ -37,16 +37,16 @@ class _Origin:
 
     def call(self: Any, inputs: Any) -> Any:
         x = axes.channels_last(inputs, self.data_format)
-        windows = self._windows(x.shape)
+        windows = self.windows(x.shape)
         x = axes.kept(self._pooled(x, windows), [w.count for w in windows])
         return axes.channels_back(x, self.data_format)
 
     def compute_output_shape(self: Any, input_shape: Any) -> tuple[Any, ...]:
         shape = axes.shape_last(input_shape, self.data_format)
-        counts = [w.count for w in self._windows(shape)]
+        counts = [w.count for w in self.windows(shape)]
         return axes.shape_back((shape[0], *counts, shape[-1]), self.data_format)
 
-    def _windows(self: Any, shape: Any) -> list[Window]:
+    def windows(self: Any, shape: Any) -> list[Window]:
         if self.padding == "same":
             sizes = zip(axes.sizes(self, shape), self.pool_size, self.strides, strict=True)
             return [pooled(self.origin, size, kernel, stride) for size, kernel, stride in sizes]
@@ -60,7 +60,7 @@ class _Origin:
         )
 
 
-class _Max(_Origin):
+class _Max(Placed):
     def _pooled(self: Any, x: Any, windows: list[Window]) -> Any:
         return ops.max_pool(
             axes.padded(x, windows, -float("inf")),
@@ -71,7 +71,7 @@ class _Max(_Origin):
         )
 
 
-class _Average(_Origin):
+class _Average(Placed):
     def _pooled(self: Any, x: Any, windows: list[Window]) -> Any:
         means = self._means(axes.padded(x, windows))
         if self.counts_padding or self.padding == "valid":
