@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import golden
+import keras
+import numpy as np
 import pytest
 
 import layerprobe
@@ -27,9 +29,9 @@ def test_every_layer_is_as_recorded(path):
 
 
 def test_all_kinds_of_files_are_there():
-    """Seven models, five of them as archives too, two as folders."""
-    assert [path.suffix for path in MODELS].count(".h5") == 7
-    assert [path.suffix for path in MODELS].count(".keras") == 5
+    """Eight models, six of them as archives too, two as folders."""
+    assert [path.suffix for path in MODELS].count(".h5") == 8
+    assert [path.suffix for path in MODELS].count(".keras") == 6
     assert [path.suffix for path in MODELS].count(".saved_model") == 2
 
 
@@ -44,3 +46,16 @@ def test_notes_name_the_operations():
     """The user learns which operations were computed by another library's."""
     notes = layerprobe.load(FOLDER / "operations.h5").notes
     assert any(note.startswith("TensorFlow's operations computed by those of") for note in notes)
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras"])
+def test_normalization_computes_with_the_weights_of_the_file(tmp_path, name):
+    """It makes a mean and a deviation of its weights when they are loaded."""
+    rows = np.random.default_rng(1).normal(3, 2, (50, 4)).astype("float32")
+    normal = keras.layers.Normalization(name="normal")
+    normal.adapt(rows)
+    keras.Sequential([keras.Input((4,)), normal]).save(tmp_path / name)
+    model = layerprobe.load(tmp_path / name)
+    (found,) = layerprobe.backend.function(model.inputs, ["normal"])([rows])
+    expected = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from layerprobe.backend import compat, compat_operations, legacy  # noqa: F401 - registers layers
+from layerprobe.backend import compat, compat_operations, compat_state, legacy  # noqa: F401 - registers layers
 from layerprobe.backend.archive_weights import load_archive_weights
 from layerprobe.backend.bundle_weights import load_bundle_weights
 from layerprobe.backend.complaints import in_one_line
@@ -117,9 +117,17 @@ def _built(
                 keras1=upgraded.keras1,
                 partial=partial,
             )
+        _settle(model)
     except Exception as error:
         raise _not_built(file, error) from error
     return Model(model, file.table, upgraded.notes, upgraded.unrun, upgraded.config)
+
+
+def _settle(model: Any) -> None:
+    """Let layers make of their weights what they compute with, as Keras does when it loads them."""
+    for layer in compat_state.layers_inside(model):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def _from_config(config: Config, custom: Mapping[str, Any]) -> Any:

@@ -27,6 +27,9 @@ def save(name, inputs, outputs, kind="h5"):
             weight.assign(AT.uniform(0.5, 2, weight.shape))
         elif weight.dtype == tf.float32:
             weight.assign(AT.normal(0, 0.5, weight.shape))
+    for layer in model.layers:
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()  # as loading does: it computes with what it makes of these
     settings = {"save_format": "tf"} if kind == "saved_model" else {}
     model.save(HERE / f"{name}.{kind}", **settings)
     if settings:  # the graphs take megabytes, and are never read
@@ -40,6 +43,8 @@ def save(name, inputs, outputs, kind="h5"):
         for number, node in enumerate(nodes):
             for place, tensor in enumerate(tf.nest.flatten(node.outputs)):
                 wanted[f"{layer.name}|{number}|{place}"] = tensor
+    with tf.init_scope():
+        keras.backend.set_learning_phase(0)  # random layers would take it for training
     found = keras.backend.function(model.inputs, list(wanted.values()))(rows)
     np.savez_compressed(HERE / f"{name}.npz", **arrays, **dict(zip(wanted, found, strict=True)))
 
@@ -137,6 +142,25 @@ def operations():
     return [x, y], [layers.Dense(2, name="dense")(tf.nn.relu(z)), rest]
 
 
+def preprocessing():
+    """Layers that prepare numbers and images; at inference random ones do nothing."""
+    x, image = keras.Input((4,), name="x"), keras.Input((6, 6, 3), name="image")
+    normal = layers.Normalization(name="normal")
+    normal.adapt(AT.normal(3, 2, (50, 4)).astype("float32"))
+    bins = layers.Discretization(bin_boundaries=[-1.0, 0.0, 0.5], name="bins")(x)
+    found = [
+        normal(x),
+        layers.Normalization(mean=1.5, variance=4.0, name="fixed")(x),
+        bins,
+        layers.CategoryEncoding(5, output_mode="multi_hot", name="coded")(bins),
+        layers.IntegerLookup(vocabulary=[1, 2, 3], name="looked_up")(bins),
+    ]
+    for kind in "Flip Rotation Zoom Translation Contrast".split():
+        given = {"Flip": (), "Translation": (0.1, 0.1)}.get(kind, (0.1,))
+        found.append(getattr(layers, f"Random{kind}")(*given, name=f"random_{kind.lower()}")(image))
+    return [x, image], found
+
+
 def nested():
     """A model that is called twice, in a Sequential, beside layers of one class."""
     inner_in = keras.Input((6,), name="inner_in")
@@ -150,11 +174,20 @@ def nested():
 
 
 if __name__ == "__main__":
-    for make in (recurrent, attention, activations, spatial, sequences, operations, nested):
+    for make in (
+        recurrent,
+        attention,
+        activations,
+        spatial,
+        sequences,
+        operations,
+        preprocessing,
+        nested,
+    ):
         keras.utils.set_random_seed(1)
         keras.backend.clear_session()
         save(make.__name__, *make())
-        if make in (recurrent, attention, nested, sequences, spatial):
+        if make in (recurrent, attention, nested, sequences, spatial, preprocessing):
             keras.backend.clear_session()
             save(f"{make.__name__}_archive", *make(), kind="keras")
         if make in (recurrent, nested):

@@ -18,7 +18,8 @@ SAME_IN_KERAS_3 = frozenset(
     SimpleRNNCell LSTMCell GRUCell StackedRNNCells ActivityRegularization SpatialDropout1D
     SpatialDropout2D SpatialDropout3D MultiHeadAttention Attention AdditiveAttention EinsumDense
     Conv1DTranspose DepthwiseConv1D GroupNormalization UnitNormalization Rescaling Resizing
-    CenterCrop Identity
+    CenterCrop Identity Normalization Discretization CategoryEncoding IntegerLookup RandomFlip
+    RandomRotation RandomZoom RandomTranslation RandomContrast
     """.split()
 )
 # Layers of `backend.legacy` that stand for the class of their name wherever Keras 1 or 2 wrote it.

@@ -18,7 +18,9 @@ from layerprobe.modelfile.upgrade.walk import layers_in, name_of
 # The name under which `backend.loading` registers the hard_sigmoid of Keras 1 and 2.
 HARD_SIGMOID_PACKAGE, HARD_SIGMOID_NAME = "layerprobe", "hard_sigmoid_keras2"
 # Hints, and what a layer learns again when it is built.
-_WITHOUT_MEANING = frozenset({"input_length", "query_shape", "key_shape", "value_shape"})
+_WITHOUT_MEANING = frozenset(
+    {"input_length", "rng_type", "query_shape", "key_shape", "value_shape"}
+)
 _NO_OPS = {
     "time_major": False,
     "groups": 1,
@@ -36,6 +38,7 @@ _GROUPED = frozenset({"Conv1D", "Conv2D", "Conv3D"})  # those that have groups i
 # Of a kernel that they do not have: they have a depthwise and a pointwise one.
 _WITHOUT_KERNEL = frozenset({"SeparableConv1D", "SeparableConv2D", "DepthwiseConv2D"})
 _OF_KERNELS = frozenset({"kernel_initializer", "kernel_regularizer", "kernel_constraint"})
+_WITHOUT_TRAINABLE = frozenset({"Discretization", "CategoryEncoding", "IntegerLookup"})
 _LAYERS_AS_ACTIVATIONS = frozenset({"LeakyReLU", "ReLU", "ELU", "Softmax"})
 ACTIVATION_KEYS = ("activation", "recurrent_activation")
 
@@ -173,13 +176,16 @@ def _calls_from_zero(config: Config) -> str:
     return ""
 
 
-def _spatial_dropout(config: Config) -> str:
-    """Keras 3 builds spatial dropout without `trainable` and `noise_shape`, which say nothing."""
+def _without_trainable(config: Config) -> str:
+    """Keras 3 builds some layers without `trainable` and `noise_shape`, which say nothing there."""
     for layer in layers_in(config):
-        if layer["class_name"].startswith("SpatialDropout"):
-            layer["config"].pop("trainable", None)
-            if layer["config"].get("noise_shape") is None:
-                layer["config"].pop("noise_shape", None)
+        class_name, inner = layer["class_name"], layer["config"]
+        if class_name == "Discretization" and str(inner.get("dtype")).startswith("int"):
+            del inner["dtype"]  # Keras 3 would cast the rows to it before it looks at them
+        if class_name.startswith("SpatialDropout") or class_name in _WITHOUT_TRAINABLE:
+            inner.pop("trainable", None)
+        if class_name.startswith("SpatialDropout") and inner.get("noise_shape") is None:
+            inner.pop("noise_shape", None)
     return ""
 
 
@@ -235,6 +241,6 @@ STEPS: tuple[Callable[[Config], str], ...] = (
     _layers_as_activations,
     _plain_arguments,
     _without_no_ops,
-    _spatial_dropout,
+    _without_trainable,
     _both_directions,
 )
