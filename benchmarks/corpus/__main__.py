@@ -14,12 +14,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import layerprobe
 from benchmarks import measure
 from benchmarks.corpus.truth import Item, items
 from benchmarks.measure import python
 
 _CONTENDERS = ("layerprobe", "keras", "tf_keras")
-_HEADING = ["", "files", *(f"{who}: ran / right / wrong" for who in _CONTENDERS)]
+_HEADING = [
+    "",
+    "files",
+    "listed",
+    "in part",
+    *(f"{who}: ran / right / wrong" for who in _CONTENDERS),
+]
 
 Results = dict[str, dict[str, Any]]
 
@@ -66,7 +73,8 @@ def _results(who: str, engine: str) -> Results:
 
 
 def _row(name: str, group: Sequence[Item], found: dict[str, Results]) -> list[str]:
-    cells = [name, str(len(group))]
+    parts = sum(found["layerprobe"][item.name]["stage"] == "part" for item in group)
+    cells = [name, str(len(group)), str(sum(map(_listed, group))), str(parts)]
     for who in _CONTENDERS:
         told = [found[who][item.name] for item in group]
         ran = sum(one["stage"] == "ran" for one in told)
@@ -75,8 +83,15 @@ def _row(name: str, group: Sequence[Item], found: dict[str, Results]) -> list[st
     return cells
 
 
+def _listed(item: Item) -> bool:
+    try:
+        return len(layerprobe.list_layers(item.path).table) > 0
+    except layerprobe.LayerprobeError:
+        return False
+
+
 def _print_reasons(told: Iterable[dict[str, Any]]) -> None:
-    reasons = Counter(one["reason"] for one in told if one["stage"] != "ran")
+    reasons = Counter(one["reason"] for one in told if one["reason"])
     rows = [[str(count), reason] for reason, count in reasons.most_common()]
     measure.print_table("What layerprobe refuses, and why", ["files", "reason"], rows)
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.corpus.contender layerprobe|keras|tf_keras FIRST
 
-A line holds the file's name, the stage it came to (`refused`, `opened`, `ran`), whether the values
+A line holds the file's name, the stage it came to (`refused`, `opened`, `ran`; `part` where
+layers that depend on code are left out), whether the values
 are right (null where they are not known), and the reason of a refusal. Nothing that a file brings
 along is run: Keras loads in safe mode, where tf_keras ignores that its own loader of functions is
 taken out, and SavedModel folders, whose graphs would run, are not given to it.
@@ -39,7 +40,8 @@ def _tried(item: Item, opener: Callable[[Item], Run]) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - whatever a contender raises is its answer
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         return {"stage": stage, "right": None, "reason": reason[:300]}
-    return {"stage": "ran", "right": item.agrees(found), "reason": ""}
+    stage = "part" if getattr(run, "part", False) else "ran"
+    return {"stage": stage, "right": item.agrees(found), "reason": ""}
 
 
 def _layerprobe(item: Item) -> Run:
@@ -47,7 +49,12 @@ def _layerprobe(item: Item) -> Run:
     from layerprobe.addresses import quote
 
     model = layerprobe.load(item.path)
-    addresses = [row.address for row in model.table]
+    unrun = set(model.unrun)
+    addresses = [
+        row.address
+        for row in model.table
+        if not any(tuple(n for n, _ in o.path) in unrun for o in model.table.needed([row]))
+    ]
 
     def run(arrays: list[Array]) -> dict[str, Array]:
         function = layerprobe.backend.function(model.inputs, addresses)
@@ -55,6 +62,7 @@ def _layerprobe(item: Item) -> Run:
         names = [*item.oracle, *addresses]
         return {name: found[quote(name)] for name in names if quote(name) in found} | found
 
+    run.part = bool(unrun)  # type: ignore[attr-defined]
     return run
 
 

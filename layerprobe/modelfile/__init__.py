@@ -17,10 +17,11 @@ from layerprobe.errors import ModelError
 from layerprobe.layers import LayerTable, TensorSpec
 from layerprobe.modelfile import architecture as architectures
 from layerprobe.modelfile import hdf5, keras_zip, saved_model
-from layerprobe.modelfile.configs import parse
+from layerprobe.modelfile.configs import has_graph, parse
 from layerprobe.modelfile.contents import Contents
 from layerprobe.modelfile.diagnosis import Diagnosis, diagnose
 from layerprobe.modelfile.graph import Graph
+from layerprobe.modelfile.subclassed import graph_of_parts
 from layerprobe.modelfile.table import Listing, listing
 from layerprobe.modelfile.tokens import token_limit
 from layerprobe.modelfile.unshaped import with_input_shape
@@ -104,6 +105,10 @@ class ModelFile:
     @cached_property
     def graph(self) -> Graph:
         """The layers and their calls, as the config lists them."""
+        if not has_graph(self.contents.config):
+            parts = graph_of_parts(self.contents)
+            if parts is not None:
+                return parts
         return parse(self.contents.config)
 
     @cached_property

@@ -16,7 +16,7 @@ from functools import cached_property
 import h5py
 
 from layerprobe.errors import TrustError
-from layerprobe.modelfile.graph import Graph, Layer
+from layerprobe.modelfile.graph import MODEL_CLASSES, Graph, Layer
 
 Path = tuple[str, ...]
 
@@ -141,6 +141,8 @@ class Keras3Sizes:
             group = snake_case(layer.class_name)
             count = used[group] = used.get(group, -1) + 1
             base = f"{prefix}layers/{group}" + (f"_{count}" if count else "")
+            if graph.class_name not in MODEL_CLASSES:
+                base = layer.name  # of a subclassed model, whose groups have its attributes' names
             found[here] = self._totals.get(base, 0)
             if layer.model is not None:
                 found.update(self.params(layer.model, base + "/", here))

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from layerprobe.errors import TrustError
-from layerprobe.modelfile.configs import contradictions_named
+from layerprobe.modelfile.configs import contradictions_named, has_graph
 from layerprobe.modelfile.contents import Config, Contents
 from layerprobe.modelfile.reading import Reading
 from layerprobe.modelfile.upgrade.calls import full_calls
@@ -60,6 +60,16 @@ def upgrade(contents: Contents, reading: Reading = AS_SAVED) -> Upgraded:
     Raises:
         ModelError: The file is of a kind that is not known to be read rightly.
     """
+    if not has_graph(contents.config):
+        class_name = contents.config["class_name"]
+        raise TrustError(
+            f"{contents.path} is a model of class {class_name!r}: code says how its layers are "
+            "called.",
+            expected="a Sequential or Functional model",
+            fix="list-layers lists what is in it. Save its sub-models one by one, or export its "
+            "graph.",
+            class_name=class_name,
+        )
     with contradictions_named():
         config = contents.config
         unrun: dict[tuple[str, ...], TrustError] = {}
