@@ -152,7 +152,8 @@ def test_what_is_no_whole_model_is_refused(record):
 def test_parts_of_a_subclassed_model_are_listed(record):
     """Its encoder and its decoder with all layers and weights, though not how they are called."""
     file = layerprobe.list_layers(path_of(record))
-    assert [row.name for row in file.table if row.depth == 0] == ["encoder", "decoder"]
+    top = dict.fromkeys(row.name for row in file.table if row.depth == 0)
+    assert list(top) == ["encoder", "decoder"]
     assert len(file.table) > 20
     with zipfile.ZipFile(path_of(record)) as archive:
         weights = io.BytesIO(archive.read("model.weights.h5"))
