@@ -119,6 +119,19 @@ def test_code_that_changes_shapes_takes_along_what_follows(tmp_path):
             model[address]
 
 
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_formulas_in_a_graph(tmp_path, name):
+    """There Keras saves the arguments of the Lambda's call beside it."""
+    rows = keras.Input((5,), name="rows")
+    inside = keras.layers.Dense(4, name="before")(rows)
+    code = keras.layers.Lambda(lambda x: x / 2 - 1, name="code")(inside)
+    model = keras.Model(rows, keras.layers.Dense(3, name="after")(code))
+    model.save(tmp_path / name)
+    read = layerprobe.load(tmp_path / name, lambdas={"code": "x/2 - 1"})
+    (found,) = layerprobe.backend.function(read.inputs, ["after"])([ROWS])
+    np.testing.assert_allclose(found, model(ROWS), rtol=0, atol=1e-6)
+
+
 def test_formulas_of_several_inputs(tmp_path):
     """Inputs have numbers: x0, x1."""
     one, other = keras.Input((3,), name="a"), keras.Input((3,), name="b")

@@ -33,7 +33,7 @@ class Formula(keras.layers.Layer):
         own = {"formula": self.formula, "stands_for": self.saved_class}
         return {**super().get_config(), **own}
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, mask: Any = None, training: Any = None) -> Any:  # noqa: ARG002 - a Lambda takes them
         several = isinstance(inputs, (list, tuple))
         given = {f"x{number}": x for number, x in enumerate(inputs)} if several else {"x": inputs}
         return self._expression.value(given, operations_named(FUNCTIONS))
