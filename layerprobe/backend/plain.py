@@ -23,7 +23,7 @@ from layerprobe.errors import ModelError
 from layerprobe.modelfile.contents import Config
 from layerprobe.modelfile.upgrade.keras2 import ACTIVATION_KEYS, HARD_SIGMOID_NAME
 from layerprobe.modelfile.upgrade.origin import PACKAGE
-from layerprobe.modelfile.upgrade.walk import layers_in, with_wrapped
+from layerprobe.modelfile.upgrade.walk import layers_in, makes_mask, with_wrapped
 
 _SLOPE = 1.2  # how much steeper the hard_sigmoid of Keras 2 was
 # The gates that pass through the recurrent activation; the other part is the candidate.
@@ -50,11 +50,7 @@ def plain_model(config: Config, live: Any) -> Any:
 
 
 def _rewrite(config: Config, live: Any) -> None:
-    masked = any(
-        layer["class_name"] == "Masking" or (layer["config"] or {}).get("mask_zero")
-        for layer in layers_in(config)
-        if isinstance(layer["config"], dict)
-    )
+    masked = any(map(makes_mask, layers_in(config)))
     for item in config["config"]["layers"]:
         layer = _named(live, item["config"]["name"]) if "layers" not in item["config"] else None
         if layer is None:

@@ -132,6 +132,23 @@ def sequences():
     return [x, f], found
 
 
+def masked():
+    """Recurrent layers over steps of which some are masked: those that are not above 0."""
+    x = keras.Input((6, 1), name="x")
+    y = layers.Masking(name="some")(layers.ReLU(name="above")(x))
+    zeros = {"zero_output_for_mask": True}
+    found = [
+        layers.Bidirectional(layers.GRU(2, return_sequences=True), name="both")(y),
+        layers.Bidirectional(layers.LSTM(2), name="both_last")(y),
+        layers.Bidirectional(layers.SimpleRNN(2, **zeros), name="both_zeros")(y),
+        layers.LSTM(2, return_sequences=True, name="forth")(y),
+        layers.LSTM(2, return_sequences=True, go_backwards=True, name="back")(y),
+        layers.GRU(2, return_sequences=True, name="zeros", **zeros)(y),
+        layers.RNN([layers.LSTMCell(2), layers.GRUCell(2)], name="last_zeros", **zeros)(y),
+    ]
+    return x, found
+
+
 def operations():
     """Operations of TensorFlow between layers."""
     x, y = keras.Input((4, 3), name="x"), keras.Input((4, 3), name="y")
@@ -183,6 +200,7 @@ if __name__ == "__main__":
         operations,
         preprocessing,
         nested,
+        masked,
     ):
         keras.utils.set_random_seed(1)
         keras.backend.clear_session()

@@ -14,7 +14,7 @@ from layerprobe.backend.legacy.padding import Window, convolved
 
 @registered
 class Bidirectional(keras.layers.Bidirectional):
-    """`keras.layers.Bidirectional` whose masked steps repeat the output before; Keras 3's are 0."""
+    """`keras.layers.Bidirectional` whose masked steps repeat the output before; others give 0."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -13,7 +13,7 @@ from layerprobe.errors import ModelError
 from layerprobe.modelfile.contents import Config, Contents
 from layerprobe.modelfile.reading import Reading
 from layerprobe.modelfile.upgrade.classes import FORMER_LAYERS
-from layerprobe.modelfile.upgrade.walk import layers_in, name_of
+from layerprobe.modelfile.upgrade.walk import layers_in, makes_mask, name_of
 from layerprobe.modelfile.weights import LegacySizes
 
 PACKAGE = "layerprobe"
@@ -76,7 +76,10 @@ def use_origin(config: Config, origin: str, contents: Contents) -> list[str]:
         ModelError: What the engine computed is not known.
     """
     notes: dict[str, dict[str, None]] = defaultdict(dict)
+    masked = any(map(makes_mask, layers_in(config)))
     for layer in layers_in(config):
+        if masked and layer["class_name"] == "Bidirectional":
+            _refuse_zeroed(layer, contents)
         layer.pop("saved_as", None)
         if isinstance(layer["config"], dict):
             if origin == "cntk":
@@ -134,7 +137,10 @@ def _placed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
 def _computed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
     """Ask for our own layer where something else is computed; yield what is done."""
     class_name, inner = layer["class_name"], layer["config"]
-    if class_name in {"Bidirectional", *FORMER_LAYERS} - {"ConvLSTM2D"}:
+    if class_name == "Bidirectional" and _repeats_masked(contents):
+        _ours(layer)
+        yield "where a step is masked, the output before is repeated, as this Keras did"
+    if class_name in FORMER_LAYERS - {"ConvLSTM2D"}:
         _ours(layer, **({"origin": origin} if class_name == "SReLU" else {}))
     if class_name == "Conv2DTranspose" and "output_shape" in inner:
         _ours(layer, origin=origin)
@@ -177,7 +183,7 @@ def _interpolated(layer: Config, origin: str, contents: Contents) -> Iterable[st
     inner = layer["config"]
     if inner["interpolation"] != "bilinear":
         raise _unknown(contents, f"{inner['interpolation']} interpolation")
-    part_of_tensorflow = (contents.keras_version or "").endswith("-tf")
+    part_of_tensorflow = _part_of_tensorflow(contents)
     if _version(contents) >= ((2, 3) if part_of_tensorflow else (2, 4)):
         return
     if (
@@ -205,6 +211,28 @@ def _refuse_widened(layer: Config, contents: Contents) -> None:
     dilated = _all(inner.get("dilation_rate", 1)) != {1}
     if layer["class_name"].endswith("Transpose") and (dilated or inner.get("output_padding")):
         raise _unknown(contents, f"{layer['class_name']} with dilation or output_padding")
+
+
+def _repeats_masked(contents: Contents) -> bool:
+    """Tell whether a Bidirectional repeated the output before where a step is masked.
+
+    TensorFlow's Keras gives zeros since TensorFlow 1.13, which calls it 2.2.4-tf; its folders and
+    archives are all younger. The other Keras never did, and became TensorFlow's with 2.4.
+    """
+    if contents.format in {"keras", "saved_model"}:
+        return False
+    return _version(contents) < ((2, 2, 4) if _part_of_tensorflow(contents) else (2, 4))
+
+
+def _refuse_zeroed(layer: Config, contents: Contents) -> None:
+    """Refuse what TensorFlow 1.13 gave as zeros if its last step is masked, and 1.14 did not.
+
+    Both call themselves 2.2.4-tf; 1.13 alone wrote the setting when nobody had asked for it.
+    """
+    inner = layer["config"].get("layer", {}).get("config", {})
+    zeroed = inner.get("zero_output_for_mask") and not inner.get("return_sequences")
+    if zeroed and contents.keras_version == "2.2.4-tf":
+        raise _unknown(contents, "a Bidirectional over masked steps, by TensorFlow 1.13 or later,")
 
 
 def _refuse_larger(contents: Contents) -> None:
@@ -250,6 +278,10 @@ def _all(value: object) -> set[object]:
 
 def _within(contents: Contents, versions: tuple[tuple[int, ...], tuple[int, ...]]) -> bool:
     return versions[0] <= _version(contents) < versions[1]
+
+
+def _part_of_tensorflow(contents: Contents) -> bool:
+    return (contents.keras_version or "").endswith("-tf")
 
 
 def _version(contents: Contents) -> tuple[int, ...]:

@@ -29,6 +29,13 @@ def with_wrapped(layer: Config) -> Iterator[Config]:
                 yield from with_wrapped(cell)
 
 
+def makes_mask(layer: Config) -> bool:
+    """Tell whether a serialized layer says which time steps count."""
+    inner = layer.get("config")
+    asked = isinstance(inner, dict) and inner.get("mask_zero")
+    return layer["class_name"] == "Masking" or bool(asked)
+
+
 def name_of(layer: Config) -> str:
     """Return the name of a serialized layer."""
     inner = layer.get("config")
