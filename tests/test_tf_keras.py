@@ -32,8 +32,8 @@ def test_every_layer_is_as_recorded(path):
 
 
 def test_all_kinds_of_files_are_there():
-    """Nine models, six of them as archives too, two as folders."""
-    assert [path.suffix for path in MODELS].count(".h5") == 9
+    """Ten models, six of them as archives too, two as folders."""
+    assert [path.suffix for path in MODELS].count(".h5") == 10
     assert [path.suffix for path in MODELS].count(".keras") == 6
     assert [path.suffix for path in MODELS].count(".saved_model") == 2
 
@@ -88,6 +88,32 @@ def test_masked_steps_of_bidirectional_are_those_of_the_version(tmp_path, versio
     (found,) = layerprobe.backend.function(model.inputs, ["both"])([rows])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     assert repeats == any("the output before is repeated" in note for note in model.notes)
+
+
+def test_masks_that_a_version_did_not_look_at_or_hand_on(tmp_path):
+    """Attention until 2.9 and ReLU until TensorFlow 2.4, against plain layers without a mask."""
+    path = shutil.copy(FOLDER / "meeting.h5", tmp_path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["keras_version"] = "2.4.0"
+    model = layerprobe.load(path)
+    with np.load(FOLDER / "meeting.npz") as recorded:
+        rows = [recorded["IN|0"], recorded["IN|1"]]
+        old, once = recorded["seen|0|0"], recorded["after_rectified|0|0"]
+    one, other = (np.maximum(x, 0) for x in rows)
+    seen, after = layerprobe.backend.function(model.inputs, ["seen", "after_rectified"])(rows)
+    plain = keras.layers.MultiHeadAttention(1, 2)
+    plain.build(one.shape, other.shape)
+    plain.set_weights(model.keras.get_layer("seen").get_weights())
+    np.testing.assert_allclose(seen, numbers(plain(one, other)), rtol=0, atol=1e-6)
+    found = numbers(model.keras.get_layer("after_rectified")(other))
+    np.testing.assert_allclose(after, found, rtol=0, atol=1e-6)
+    assert np.abs(seen - old).max() > 1e-3
+    assert np.abs(after - once).max() > 1e-3
+
+
+def numbers(tensor):
+    """Return what an eager call gave."""
+    return keras.ops.convert_to_numpy(tensor)
 
 
 def test_what_two_versions_of_one_name_computed_otherwise_is_refused(tmp_path):

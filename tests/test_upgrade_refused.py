@@ -172,38 +172,7 @@ def test_tensors_among_keywords_are_tensors():
     assert upgrade(contents(fine)).config["config"]["layers"][-1]["inbound_nodes"] == [plain]
 
 
-def masked(*between, merging="Add", other="rows"):
-    """Return a model that embeds, passes through layers, and merges with another tensor."""
-    layers = [layer("Embedding", "embed", mask_zero=True), *between]
-    names = [ROWS[0], *(x["config"]["name"] for x in layers)]
-    calls = [old(x, [[before, 0, 0, {}]]) for x, before in zip(layers, names, strict=False)]
-    end = merge("end") | {"class_name": merging}
-    joined = old(end, [[names[-1], 0, 0, {}], [other, 0, 0, {}]])
-    return contents(old_model(*calls, joined, outputs=[["end", 0, 0]]))
-
-
 NET = old_model(old(dense("in"), [ROWS]), outputs=[["in", 0, 0]], name="net")
-FORGETS = old_model(old(layer("LSTM", "in"), [ROWS]), outputs=[["in", 0, 0]], name="net")
-
-
-@pytest.mark.parametrize("merging", ["Add", "Concatenate", "Multiply", "Average", "Maximum"])
-@pytest.mark.parametrize(
-    "between",
-    [[], [dense()], [layer("LSTM", return_sequences=True)], [NET], [layer("Masking")]],
-)
-def test_masks_that_meet_are_refused(between, merging):
-    """Keras 2 kept a step that all inputs keep, Keras 3 one that any keeps."""
-    error = refused(masked(*between, merging=merging))
-    assert "layer 'end' takes masked time steps" in str(error)
-
-
-@pytest.mark.parametrize(
-    "between", [[layer("LSTM")], [layer("Flatten")], [layer("Conv1D")], [FORGETS]]
-)
-def test_masks_that_end_before_a_merge_do_no_harm(between):
-    """A layer that drops its input's mask in both Kerases makes what follows safe."""
-    assert upgrade(masked(*between)).notes == ()
-    assert upgrade(masked(dense(), *between, merging="Dot")).notes == ()
 
 
 def distributed(inner, **masking):

@@ -149,6 +149,31 @@ def masked():
     return x, found
 
 
+def meeting():
+    """Masked steps that meet in merging layers, each with a recurrent layer behind."""
+    x, y = keras.Input((5, 1), name="x"), keras.Input((5, 1), name="y")
+    one, other = (
+        layers.Masking(name=f"{i.name}_some")(layers.ReLU(name=f"{i.name}_above")(i))
+        for i in (x, y)
+    )
+    found = [
+        layers.LSTM(2, return_sequences=True, name=f"after_{after}")(merged)
+        for after, merged in {
+            "add": layers.Add(name="add")([one, other]),
+            "subtract": layers.Subtract(name="subtract")([one, other]),
+            "maximum": layers.Maximum(name="maximum")([one, y]),
+            "multiply": layers.Multiply(name="multiply")([x, other]),
+            "beside": layers.Concatenate(name="beside")([one, x, other]),
+            "behind": layers.Concatenate(axis=1, name="behind")([one, other]),
+            "alone": layers.Concatenate(name="alone")([one, y]),
+            "scaled": layers.Rescaling(2.0, name="scaled")(one),
+            "rectified": layers.ReLU(name="rectified")(other),
+        }.items()
+    ]
+    seen = layers.MultiHeadAttention(1, 2, name="seen")(one, other)
+    return [x, y], [*found, layers.GRU(2, name="after_seen")(seen)]
+
+
 def operations():
     """Operations of TensorFlow between layers."""
     x, y = keras.Input((4, 3), name="x"), keras.Input((4, 3), name="y")
@@ -201,6 +226,7 @@ if __name__ == "__main__":
         preprocessing,
         nested,
         masked,
+        meeting,
     ):
         keras.utils.set_random_seed(1)
         keras.backend.clear_session()

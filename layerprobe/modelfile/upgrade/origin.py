@@ -102,7 +102,7 @@ def channels_last_inside(config: Config, contents: Contents) -> list[str]:
         first = isinstance(inner, dict) and inner.get("data_format") == "channels_first"
         if first and layer["class_name"] in (_CONVOLUTIONS | _POOLING) - {"ConvLSTM2D"}:
             _refuse_widened(layer, contents)
-            _ours(layer, origin="tensorflow")
+            use_ours(layer, origin="tensorflow")
             found[name_of(layer)] = None
     names = ", ".join(found)
     return [f"channels_first computed with the channels last inside: {names}"] if names else []
@@ -116,7 +116,7 @@ def _placed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
     recurrent = class_name == "ConvLSTM2D"  # pads what recurs to 'same', whatever its padding
     if class_name in _CONVOLUTIONS | _POOLING and (first or elsewhere or recurrent):
         _refuse_widened(layer, contents)
-        _ours(layer, origin=origin)
+        use_ours(layer, origin=origin)
         if first:
             yield "channels_first computed with the channels last inside"
         if elsewhere or (recurrent and origin != "tensorflow"):
@@ -138,14 +138,14 @@ def _computed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
     """Ask for our own layer where something else is computed; yield what is done."""
     class_name, inner = layer["class_name"], layer["config"]
     if class_name == "Bidirectional" and _repeats_masked(contents):
-        _ours(layer)
+        use_ours(layer)
         yield "where a step is masked, the output before is repeated, as this Keras did"
     if class_name in FORMER_LAYERS - {"ConvLSTM2D"}:
-        _ours(layer, **({"origin": origin} if class_name == "SReLU" else {}))
+        use_ours(layer, **({"origin": origin} if class_name == "SReLU" else {}))
     if class_name == "Conv2DTranspose" and "output_shape" in inner:
-        _ours(layer, origin=origin)
+        use_ours(layer, origin=origin)
     if class_name == "BatchNormalization" and "mode" in inner:
-        _ours(layer)
+        use_ours(layer)
         yield f"normalised in mode {inner['mode']} of Keras 1" + (
             ", so that numbers depend on which rows share a batch" if inner["mode"] == 2 else ""
         )
@@ -154,7 +154,7 @@ def _computed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
     if origin != "cntk":
         return
     if class_name == "BatchNormalization" and _within(contents, _EPSILON_OUTSIDE):
-        _ours(layer, epsilon_outside=True)
+        use_ours(layer, epsilon_outside=True)
         yield "epsilon added to the deviation, as this Keras did on CNTK"
     if _within(contents, _CELL_STATES) and not inner.get("unroll"):
         yield from _cell_states(layer, contents)
@@ -164,17 +164,17 @@ def _cell_states(layer: Config, contents: Contents) -> Iterable[str]:
     """Have an LSTM put out its cell state, as this Keras did on CNTK."""
     inner, cell = layer["config"], layer["config"].get("cell")
     if layer["class_name"] == "LSTM":
-        _ours(layer)
+        use_ours(layer)
     elif layer["class_name"] == "ConvLSTM2D":
         inner["gives_cells"] = True
     elif layer["class_name"] == "RNN" and cell and cell["class_name"] == "StackedRNNCells":
-        if _version(contents) < (2, 3):
+        if version_of(contents) < (2, 3):
             raise _unknown(contents, "a stack of cells")
         cell = cell["config"]["cells"][-1]
     if cell and cell["class_name"] == "LSTMCell":
         if inner.get("return_state"):
             raise _unknown(contents, "the states of an RNN of LSTM cells")
-        _ours(cell)
+        use_ours(cell)
     if cell or layer["class_name"] in ("LSTM", "ConvLSTM2D"):
         yield "the output is the cell state, as this Keras gave it on CNTK"
 
@@ -183,16 +183,12 @@ def _interpolated(layer: Config, origin: str, contents: Contents) -> Iterable[st
     inner = layer["config"]
     if inner["interpolation"] != "bilinear":
         raise _unknown(contents, f"{inner['interpolation']} interpolation")
-    part_of_tensorflow = _part_of_tensorflow(contents)
-    if _version(contents) >= ((2, 3) if part_of_tensorflow else (2, 4)):
+    inside = part_of_tensorflow(contents)
+    if version_of(contents) >= ((2, 3) if inside else (2, 4)):
         return
-    if (
-        part_of_tensorflow
-        or origin == "cntk"
-        or (origin == "theano" and list(inner["size"]) != [2, 2])
-    ):
+    if inside or origin == "cntk" or (origin == "theano" and list(inner["size"]) != [2, 2]):
         raise _unknown(contents, "bilinear interpolation")
-    _ours(layer, origin=origin)
+    use_ours(layer, origin=origin)
     yield "bilinear interpolation from the corners of the old pixels, as it was then"
 
 
@@ -201,7 +197,7 @@ def _refuse_cntk(layer: Config, contents: Contents) -> None:
     inner = layer["config"]
     dilated = _all(inner.get("dilation_rate", 1)) != {1}
     strided = layer["class_name"] == "Conv3D" and _all(inner.get("strides", 1)) != {1}
-    if _version(contents) <= (2, 1, 6) and (dilated or strided):
+    if version_of(contents) <= (2, 1, 6) and (dilated or strided):
         raise _unknown(contents, f"a {layer['class_name']} with dilation or strides")
 
 
@@ -221,7 +217,7 @@ def _repeats_masked(contents: Contents) -> bool:
     """
     if contents.format in {"keras", "saved_model"}:
         return False
-    return _version(contents) < ((2, 2, 4) if _part_of_tensorflow(contents) else (2, 4))
+    return version_of(contents) < ((2, 2, 4) if part_of_tensorflow(contents) else (2, 4))
 
 
 def _refuse_zeroed(layer: Config, contents: Contents) -> None:
@@ -237,7 +233,7 @@ def _refuse_zeroed(layer: Config, contents: Contents) -> None:
 
 def _refuse_larger(contents: Contents) -> None:
     """Refuse pooling over three axes of Kerases that gave one place more than they declared."""
-    if (2,) <= _version(contents) < (2, 1, 5):
+    if (2,) <= version_of(contents) < (2, 1, 5):
         raise _unknown(contents, "MaxPooling3D with padding 'same'")
 
 
@@ -247,7 +243,7 @@ def _counts_padding(class_name: str, contents: Contents) -> bool:
     Raises:
         ModelError: For this version nobody looked.
     """
-    version = _version(contents)
+    version = version_of(contents)
     if version >= _COUNTS_PADDING[1] or version <= (2, 0, 0):
         return False
     if class_name != "AveragePooling3D" and _within(contents, _COUNTS_PADDING):
@@ -266,7 +262,8 @@ def _unknown(contents: Contents, what: str) -> ModelError:
     )
 
 
-def _ours(layer: Config, **arguments: object) -> None:
+def use_ours(layer: Config, **arguments: object) -> None:
+    """Have a serialized layer made as the one of ours that has its class name."""
     layer["module"] = PACKAGE
     layer["registered_name"] = f"{PACKAGE}>{layer['class_name']}"
     layer["config"].update(arguments)
@@ -277,14 +274,15 @@ def _all(value: object) -> set[object]:
 
 
 def _within(contents: Contents, versions: tuple[tuple[int, ...], tuple[int, ...]]) -> bool:
-    return versions[0] <= _version(contents) < versions[1]
+    return versions[0] <= version_of(contents) < versions[1]
 
 
-def _part_of_tensorflow(contents: Contents) -> bool:
+def part_of_tensorflow(contents: Contents) -> bool:
+    """Tell whether a file was made by the Keras of a TensorFlow that numbered it apart."""
     return (contents.keras_version or "").endswith("-tf")
 
 
-def _version(contents: Contents) -> tuple[int, ...]:
+def version_of(contents: Contents) -> tuple[int, ...]:
     """Return the version of Keras as numbers; 1 where the file names none."""
     numbers = (contents.keras_version or "1").partition("-")[0].split(".")[:3]
     return tuple(int(part) for part in numbers if part.isdecimal())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from layerprobe.errors import ModelError
 from layerprobe.modelfile.contents import Config, Contents
 from layerprobe.modelfile.graph import MODEL_CLASSES
-from layerprobe.modelfile.masks import refuse_other_masks
 from layerprobe.modelfile.reading import ORIGINS
 from layerprobe.modelfile.upgrade.classes import (
     CUDNN_LAYERS,
@@ -62,7 +61,6 @@ def refuse_unproven(config: Config, contents: Contents) -> None:
                 layer=name_of(layer),
                 class_name=layer["class_name"],
             )
-    refuse_other_masks(contents)
 
 
 def _unproven(layer: Config) -> str:
