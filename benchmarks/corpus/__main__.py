@@ -25,7 +25,7 @@ _HEADING = [
     "files",
     "listed",
     "in part",
-    *(f"{who}: ran / right / wrong" for who in _CONTENDERS),
+    *(f"{who}: ran / right / wrong / refused" for who in _CONTENDERS),
 ]
 
 Results = dict[str, dict[str, Any]]
@@ -47,7 +47,7 @@ def main() -> None:
             groups["with a Lambda or a custom class"].append(item)
     rows = [_row(name, group, found) for name, group in groups.items()]
     measure.print_table(f"All layers, on {engine}", _HEADING, rows)
-    _print_reasons(found["layerprobe"].values())
+    _print_reasons(every, found["layerprobe"])
     for item in every:
         if found["layerprobe"][item.name]["right"] is False:
             print(f"WRONG: {item.name} {item.path.name}")
@@ -79,21 +79,22 @@ def _row(name: str, group: Sequence[Item], found: dict[str, Results]) -> list[st
         told = [found[who][item.name] for item in group]
         ran = sum(one["stage"] == "ran" for one in told)
         right, wrong = (sum(one["right"] is truth for one in told) for truth in (True, False))
-        cells.append(f"{ran} / {right} / {wrong}")
+        refused = sum(one["stage"] in ("refused", "opened") for one in told)
+        cells.append(f"{ran} / {right} / {wrong} / {refused}")
     return cells
 
 
 def _listed(item: Item) -> bool:
     try:
-        return len(layerprobe.list_layers(item.path).table) > 0
+        return len(item.listing().table) > 0
     except layerprobe.LayerprobeError:
         return False
 
 
-def _print_reasons(told: Iterable[dict[str, Any]]) -> None:
-    reasons = Counter(one["reason"] for one in told if one["reason"])
-    rows = [[str(count), reason] for reason, count in reasons.most_common()]
-    measure.print_table("What layerprobe refuses, and why", ["files", "reason"], rows)
+def _print_reasons(every: Iterable[Item], found: Results) -> None:
+    reasons = Counter((", ".join(one.kind), found[one.name]["reason"]) for one in every)
+    rows = [[kind, str(n), why] for (kind, why), n in sorted(reasons.items()) if why]
+    measure.print_table("What layerprobe refuses, and why", ["", "files", "reason"], rows)
 
 
 if __name__ == "__main__":

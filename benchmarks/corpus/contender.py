@@ -48,7 +48,7 @@ def _layerprobe(item: Item) -> Run:
     import layerprobe
     from layerprobe.addresses import quote
 
-    model = layerprobe.load(item.path)
+    model = layerprobe.load(item.path, architecture=item.architecture)
     unrun = set(model.unrun)
     addresses = [
         row.address

@@ -31,6 +31,7 @@ class Item:
         needs_code: Whether it holds a Lambda or a custom class.
         oracle: Samples of layers' values that tf_keras computed, from `rows_for`.
         pair: A file of inputs, and layers' values that the original Keras recorded.
+        architecture: For a file of weights: what describes its layers, if the corpus has that.
     """
 
     name: str
@@ -39,6 +40,15 @@ class Item:
     needs_code: bool
     oracle: Mapping[str, Any]
     pair: Path | None = None
+    architecture: Path | None = None
+
+    def listing(self) -> layerprobe.ModelFile:
+        """Return the file's listing.
+
+        Raises:
+            layerprobe.LayerprobeError: It cannot be listed.
+        """
+        return layerprobe.list_layers(self.path, architecture=self.architecture)
 
     def inputs(self) -> list[Array]:
         """Return the arrays to feed, in the order of the model's inputs.
@@ -47,7 +57,7 @@ class Item:
             layerprobe.LayerprobeError: The file cannot be listed.
         """
         if self.pair is None:
-            return rows_for(layerprobe.list_layers(self.path))
+            return rows_for(self.listing())
         with h5py.File(self.pair) as file:
             return [dataset[()] for dataset in file["inputs"].values()]
 
@@ -66,8 +76,14 @@ class Item:
 
 def items() -> Iterator[Item]:
     """Yield every file of the index, then the recordings of other models."""
-    for line in (CORPUS / "index.jsonl").read_text("utf-8").splitlines():
-        told = json.loads(line)
+    index = [json.loads(line) for line in (CORPUS / "index.jsonl").read_text("utf-8").splitlines()]
+    for told in index:
+        described = [
+            CORPUS / one["file"]
+            for one in index
+            if told["format"] == "h5-weights-only"
+            and (one["repo"], one["file"][-5:]) == (told["repo"], ".json")
+        ]
         pair = CORPUS / "recorded" / f"{told['id']}_io.h5"
         yield Item(
             told["id"],
@@ -76,6 +92,7 @@ def items() -> Iterator[Item]:
             bool(told["has_lambda"] or told["has_custom_classes"]),
             (told["oracle"] or {}).get("layers", {}),
             pair if pair.exists() else None,
+            next(iter(described), None),
         )
     for path in sorted(CORPUS.glob("recorded/*_model.h5")):
         name = path.name.removesuffix("_model.h5")
