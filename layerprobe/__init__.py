@@ -27,10 +27,14 @@ from layerprobe.layers import LayerOutput, LayerTable, TensorSpec
 
 if TYPE_CHECKING:
     from layerprobe import backend
-    from layerprobe.api import convert, extract, list_backends, list_layers, load, train
+    from layerprobe.api import convert, list_backends, list_layers, load, train
     from layerprobe.backend.survey import EngineReport
     from layerprobe.dump import Dump, open_dump
+    from layerprobe.dump.state import show
+    from layerprobe.dump.verify import verify
+    from layerprobe.extraction import extract, resume
     from layerprobe.modelfile import ModelFile
+    from layerprobe.recomputing import recompute
     from layerprobe.report import Report
     from layerprobe.training import TrainingReport
 
@@ -58,7 +62,11 @@ __all__ = [
     "list_layers",
     "load",
     "open_dump",
+    "recompute",
+    "resume",
+    "show",
     "train",
+    "verify",
 ]
 
 _LAZY = {
@@ -68,12 +76,16 @@ _LAZY = {
     "Report": "layerprobe.report",
     "TrainingReport": "layerprobe.training",
     "convert": "layerprobe.api",
-    "extract": "layerprobe.api",
+    "extract": "layerprobe.extraction",
     "list_backends": "layerprobe.api",
     "list_layers": "layerprobe.api",
     "load": "layerprobe.api",
     "open_dump": "layerprobe.dump",
+    "recompute": "layerprobe.recomputing",
+    "resume": "layerprobe.extraction",
+    "show": "layerprobe.dump.state",
     "train": "layerprobe.api",
+    "verify": "layerprobe.dump.verify",
 }
 
 

@@ -1,4 +1,4 @@
-"""The Python door: `list_layers`, `load`, `extract`, `train`, `list_backends`.
+"""The Python door: `list_layers`, `load`, `train`, `list_backends`; the rest is `extraction`.
 
 What `list_layers` does not need is imported by the functions that do: listing is to be instant.
 """
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from layerprobe.backend.survey import EngineReport
     from layerprobe.conversion import Conversion
     from layerprobe.feed import Given
-    from layerprobe.pipeline import Progress
-    from layerprobe.report import Report
     from layerprobe.targets import TargetGiven
     from layerprobe.training import Epoch, TrainingReport
 
@@ -148,76 +146,6 @@ def convert(model: str | Path, output: str | Path, **options: Any) -> Conversion
     from layerprobe.options import Options
 
     return run(model, output, Options(**options))
-
-
-def extract(
-    model: str | Path,
-    layers: str | int | Sequence[str | int],
-    input: Given | None = None,  # noqa: A002 - the word the command line uses
-    output: str | Path | None = None,
-    *,
-    start: str | Sequence[str] = (),
-    progress: Progress | None = None,
-    dry_run: bool = False,
-    **options: Any,
-) -> Report:
-    """Write activations of a saved model's layers to disk.
-
-    All layers come out of one pass, and only what they need is computed. The output appears under
-    its name when it is complete.
-
-    Args:
-        model: A model file.
-        layers: Addresses, or patterns of addresses; see `LayerTable.select`.
-        input: Rows: a file (.npy, .npz, HDF5; `file.h5::/dataset`), an array, or for several
-            inputs a mapping of names to these. None: made-up rows.
-        output: `NAME.h5`, or a folder for .npy files; by default `MODEL-activations.h5` in the
-            current folder.
-        start: Addresses to start from; the input's rows are then those of these tensors.
-        progress: Called with the rows done and the rows in all: when all is loaded and nothing is
-            written yet, and after every batch.
-        dry_run: Check everything and compute one batch, but write nothing.
-        **options: The fields of `layerprobe.options.Options`: batch_size (rows a pass, 32), rows
-            (the first, and the one after the last; None for an end), dtype ("float16" or "float32",
-            for floating-point activations), device, backend (see `load`), threads (see
-            `layerprobe.backend.select`), phase ("test", or "train": dropout drops, batches
-            normalise themselves), seed (of the training phase's random numbers, 0), mc_samples (so
-            many passes in the training phase; mean and variance are stored, as ADDRESS:mean and
-            ADDRESS:variance), select, reduce, project, topk (done to each output before it leaves
-            the device; see `layerprobe.reductions.Reductions`), source_backend and
-            source_data_format, lambdas (pairs of a
-            name and a formula) and custom_objects and architecture
-            (see `load`),
-            overwrite (replace an existing dump), quiet (keep what frameworks print at their start
-            off stderr).
-
-    Returns:
-        What was written.
-
-    Raises:
-        LayerprobeError: Something is wrong with the model, an address, the data, the engine or
-            the output; nothing is left under the output's name.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     report = extract(
-        ...         "samples/digits_cnn.keras",
-        ...         ["conv1", "class:Dense"],
-        ...         "samples/data/digits.npy",
-        ...         f"{folder}/features.h5",
-        ...         rows=(0, 10),
-        ...     )
-        >>> report.rows, report.datasets[0].address, report.datasets[0].shape
-        (10, 'conv1', (10, 8, 8, 16))
-    """
-    from layerprobe.options import Options
-    from layerprobe.pipeline import plan, run
-
-    given = Options(start=(start,) if isinstance(start, str) else tuple(start), **options)
-    wanted = [layers] if isinstance(layers, (str, int)) else layers
-    with plan(model, [str(address) for address in wanted], input, output, given) as planned:
-        return planned.report() if dry_run else run(planned, progress)
 
 
 def train(

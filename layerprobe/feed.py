@@ -6,7 +6,6 @@ wanted, or a token number an Embedding does not have is an error that names the 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 
 from layerprobe.errors import DataError
 from layerprobe.layers import Shape, TensorSpec
+from layerprobe.seen import Seen
 from layerprobe.sources import Source, array_source, dataset_names, open_source
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -34,7 +34,7 @@ class Feed:
         source: Where its rows come from.
         limit: For token numbers: how many there are; values must lie in [0, limit).
         dtype: What the rows are cast to.
-        nan: How many NaN values were read.
+        seen: What was read so far.
     """
 
     spec: TensorSpec
@@ -44,8 +44,12 @@ class Feed:
     def __post_init__(self) -> None:
         name = self.spec.dtype or "float32"
         self.dtype = np.dtype(_CLIPPED_TYPES.get(name, name))
-        self.nan = 0
-        self._digest = hashlib.sha256()
+        self.seen = Seen(self.source.path)
+
+    @property
+    def nan(self) -> int:
+        """How many NaN values were read."""
+        return self.seen.nan
 
     @property
     def rows(self) -> int:
@@ -61,12 +65,12 @@ class Feed:
         """Return rows `start` to `stop` as the model takes them.
 
         Raises:
-            DataError: A value cannot be what the model takes; the message names its row.
+            DataError: A value cannot be what the model takes; the message names its row. Or the
+                file was changed since it was opened.
         """
         rows = self.source.read(start, stop)
-        self._digest.update(rows.data)
-        if rows.dtype.kind == "f":
-            self.nan += int(np.count_nonzero(np.isnan(rows)))
+        self.seen.check_file(self.source.location)
+        self.seen.add(rows, start)
         cast = self._cast(rows, start)
         if self.limit is not None:
             wrong = (cast < 0) | (cast >= self.limit)
@@ -83,8 +87,7 @@ class Feed:
             "bytes": path.stat().st_size if path is not None else None,
             "shape": list(self.source.shape),
             "dtype": str(self.source.dtype),
-            "nan": self.nan,
-            "sha256_of_rows": self._digest.hexdigest(),
+            **self.seen.describe(),
         }
 
     @property

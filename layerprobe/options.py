@@ -35,6 +35,7 @@ class Options:
     custom_objects: str | None = None
     architecture: str | None = None
     overwrite: bool = False
+    resume: bool = False
     quiet: bool = False
 
     @property

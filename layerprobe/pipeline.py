@@ -1,4 +1,4 @@
-"""From a model file and rows to a dump: `plan` checks everything, `run` is the one loop.
+"""From a model file and rows to a dump: `plan` checks everything, `running.run` is the one loop.
 
     plan(...)  the model described, addresses selected, data opened, output checked, the engine
                chosen, the model built, one batch computed; nothing is written
@@ -12,18 +12,16 @@ how many rows came after it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from layerprobe.backend import engine as engines
 from layerprobe.batches import (
-    as_stored,
     computed,
     datasets_of,
     planned_bytes,
@@ -38,16 +36,12 @@ from layerprobe.live import build, reading_of, refuse_unrun
 from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.options import Options
 from layerprobe.passes import Pass, make_pass
-from layerprobe.report import Counts, Report, cast_notes, manifest_of
-from layerprobe.sinks import Dataset, check_space, check_target, open_sink
-from layerprobe.stages import Behind, ahead, blocks
+from layerprobe.report import Counts, Report, cast_notes
+from layerprobe.resuming import call_of
+from layerprobe.sinks import Dataset, check_space, check_target, complete, unfinished
 from layerprobe.synthetic import synthetic_rows
 
-if TYPE_CHECKING:
-    pass
-
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -63,6 +57,9 @@ class Plan:
         device: The device it uses.
         output: Where the dump goes.
         notes: What the user should know: casts, made-up rows, upgrades.
+        layers: The addresses of the layer outputs.
+        call: What was asked for, as the journal keeps it.
+        complete: The manifest of the dump, if it is there already and was to be gone on with.
     """
 
     model: ModelFile
@@ -76,6 +73,9 @@ class Plan:
     options: Options
     compute: Pass
     feeds: list[Feed]
+    layers: tuple[str, ...]
+    call: dict[str, object]
+    complete: dict[str, Any] | None
     first: list[Array] = field(repr=False)
 
     @property
@@ -125,23 +125,20 @@ def plan(
             the output.
     """
     file, wanted, begin = _selected(model, layers, options)
-    target = Path(output) if output is not None else Path(f"{file.path.stem}-activations.h5")
-    reading = reading_of(options)
+    target = Path(output or f"{file.path.stem}-activations.h5")
     refuse_unrun(file, wanted, begin, options)
     with ExitStack() as undo:
         feeds, notes = open_inputs(file, wanted, begin, given)
         undo.callback(close_feeds, feeds)
-        check_distinct(target, file, feeds)
-        check_target(target, overwrite=options.overwrite)
+        finished = _check_output(target, file, feeds, options)
         rows = row_range(options.rows, feeds[0].rows)
         selected = _engine(options)
-        built = build(file, selected, reading, options.custom_objects)
+        built = build(file, selected, reading_of(options), options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
         batch_size = rows_a_pass(compute, options.batch_size, rows[1] - rows[0])
-        beginning = read(feeds, rows[0], min(rows[0] + batch_size, rows[1]))
-        _, first = next(computed(compute, beginning, rows[0], batch_size))
-        datasets = datasets_of(compute, first, batch_size, rows[1] - rows[0], options.dtype)
-        check_space(target, planned_bytes(datasets))
+        first, datasets = _first(compute, feeds, rows, batch_size, options.dtype)
+        if not options.resume:  # what was begun has its room
+            check_space(target, planned_bytes(datasets))
         undo.pop_all()
     return Plan(
         model=file,
@@ -155,8 +152,39 @@ def plan(
         options=options,
         compute=compute,
         feeds=feeds,
+        layers=tuple(row.address for row in wanted),
+        call=call_of(model, layers, given, options),
+        complete=finished,
         first=first,
     )
+
+
+def _first(
+    compute: Pass,
+    feeds: Sequence[Feed],
+    rows: tuple[int, int],
+    batch_size: int,
+    dtype: str | None,
+) -> tuple[list[Array], tuple[Dataset, ...]]:
+    """Return the results of the first batch, and what will be stored."""
+    for feed in feeds:
+        feed.seen.every = batch_size
+    beginning = read(feeds, rows[0], min(rows[0] + batch_size, rows[1]))
+    _, first = next(computed(compute, beginning, rows[0], batch_size))
+    return first, datasets_of(compute, first, batch_size, rows[1] - rows[0], dtype)
+
+
+def _check_output(
+    target: Path, file: ModelFile, feeds: Sequence[Feed], options: Options
+) -> dict[str, Any] | None:
+    """Check that the output may be written; return its manifest if there is nothing left to do."""
+    check_distinct(target, file, feeds)
+    if options.resume and unfinished(target) is None:
+        finished = complete(target)
+        if finished is not None:
+            return finished
+    check_target(target, overwrite=options.overwrite, resume=options.resume)
+    return None
 
 
 def _selected(
@@ -179,59 +207,6 @@ def _engine(options: Options) -> engines.Selected:
     return engines.select(
         options.backend, device=options.device, threads=options.threads, quiet=options.quiet
     )
-
-
-def run(planned: Plan, progress: Progress | None = None) -> Report:
-    """Carry out a plan.
-
-    Args:
-        planned: The plan; it can be run once.
-        progress: Called with the rows done and the rows in all: before the first batch, after each.
-
-    Raises:
-        LayerprobeError: A row cannot be read or written; nothing is left under the output's name.
-    """
-    began = time.perf_counter()
-    counts = [Counts() for _ in planned.datasets]
-    start, stop = planned.rows
-    if progress is not None:
-        progress(0, stop - start)
-    with open_sink(planned.output, planned.datasets, overwrite=planned.options.overwrite) as sink:
-
-        def store(at: int, batches: Sequence[Sequence[Array]]) -> None:
-            columns = zip(*batches, strict=True)
-            stored = [as_stored(c, d) for c, d in zip(columns, planned.datasets, strict=True)]
-            for count, array in zip(counts, stored, strict=True):
-                count.add(array)
-            sink.write(at - start, stored)
-
-        with Behind(store) as write:
-            for at, batches in _blocks(planned):
-                results: list[list[Array]] = []
-                end = at
-                for count, result in batches:
-                    results.append([array[:count] for array in result])
-                    end += count
-                    if progress is not None:
-                        progress(end - start, stop - start)
-                write(at, results)
-        sink.commit(manifest_of(planned, counts))
-    return planned.report(time.perf_counter() - began, counts, dry_run=False)
-
-
-def _blocks(planned: Plan) -> Iterator[tuple[int, Iterator[tuple[int, list[Array]]]]]:
-    """Yield the first row of each block, and its batches as they are computed."""
-    (start, stop), size = planned.rows, planned.batch_size
-    if planned.first:
-        first, planned.first = planned.first, []
-        count = min(size, stop - start)
-        yield start, iter([(count, first)])
-        start += count
-    row_bytes = planned_bytes(planned.datasets) // planned.row_count
-    row_bytes += sum(feed.row_bytes for feed in planned.feeds)
-    ranges = blocks((start, stop), size, row_bytes)
-    for (at, _), block in ahead(lambda rows: read(planned.feeds, *rows), ranges):
-        yield at, computed(planned.compute, block, at, size)
 
 
 def open_inputs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerprobe.batches import planned_bytes
-from layerprobe.sinks import Dataset
+from layerprobe.errors import OutputError
+from layerprobe.sinks import Dataset, difference
 
 if TYPE_CHECKING:
     from layerprobe.feed import Feed
     from layerprobe.pipeline import Plan
 
+_OF_ROWS = frozenset({"nan", "sha256_of_rows"})
 _PACKAGES = ("layerprobe", "keras", "tensorflow", "jax", "torch", "numpy", "h5py")
 
 
@@ -53,6 +56,7 @@ class Report:
         nan_in_inputs: The inputs whose rows hold NaN values, and how many.
         notes: What the user should know: casts, made-up rows, upgrades.
         dry_run: Whether nothing was written.
+        was_complete: Whether there was nothing left to do.
     """
 
     path: Path
@@ -65,6 +69,7 @@ class Report:
     nan_in_inputs: Mapping[str, int]
     notes: tuple[str, ...]
     dry_run: bool
+    was_complete: bool = False
 
     @property
     def bytes(self) -> int:
@@ -85,6 +90,7 @@ class Report:
             "nan_in_inputs": dict(self.nan_in_inputs),
             "notes": list(self.notes),
             "dry_run": self.dry_run,
+            "was_complete": self.was_complete,
         }
 
 
@@ -108,7 +114,9 @@ def summary(report: Report) -> str:
     ]
     size = f"{report.rows:,} rows, {_bytes(report.bytes)}"
     engine = f"{report.engine} on {report.device}"
-    if report.dry_run:
+    if report.was_complete:
+        lines.append(f"{report.path} is complete already: {size} ({engine})")
+    elif report.dry_run:
         lines.append(f"would write {size} to {report.path} ({engine})")
     else:
         speed = report.rows / report.seconds if report.seconds else 0.0
@@ -139,6 +147,7 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
             "keras_version": model.keras_version,
             "backend": model.backend,
         },
+        "layers": list(plan.layers),
         "inputs": [feed.describe() for feed in plan.feeds],
         "rows": list(plan.rows),
         "engine": plan.engine,
@@ -167,6 +176,67 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
             for dataset, count in zip(plan.datasets, counts, strict=True)
         ],
     }
+
+
+def plan_of(plan: Plan) -> dict[str, object]:
+    """Return what the rows of a dump depend on: a run goes on only where all of it is the same.
+
+    The data are described without their rows, which are compared when they are read again.
+    """
+    described = {**manifest_of(plan, [Counts()] * len(plan.datasets)), **_unlisted(plan)}
+    inputs = [{k: v for k, v in f.describe().items() if k not in _OF_ROWS} for f in plan.feeds]
+    return {key: value for key, value in described.items() if key != "datasets"} | {
+        "inputs": inputs
+    }
+
+
+def _unlisted(plan: Plan) -> dict[str, object]:
+    # Sums are added in another order by other numbers of threads.
+    return {"threads": plan.options.threads}
+
+
+def finished_report(
+    path: Path, manifest: Mapping[str, Any], plan: Mapping[str, object] | None = None
+) -> Report:
+    """Return the report of a dump that is complete already.
+
+    Raises:
+        OutputError: It was made in another way than planned (exit code 65).
+    """
+    listed = manifest["datasets"]
+    if plan is not None:
+        known = {**manifest, "threads": plan["threads"]}
+        known["inputs"] = [
+            {k: v for k, v in one.items() if k not in _OF_ROWS} for one in manifest["inputs"]
+        ]
+        same = {key: known.get(key) for key in plan}
+        other = difference(same, json.loads(json.dumps(plan)))
+        if other is not None:
+            raise OutputError(
+                f"{path} is complete, and was made with another {other[0]}: {other[1]!r:.60}, "
+                f"now {other[2]!r:.60}.",
+                fix="Give the output another name, or replace it with --overwrite.",
+                exit_code=65,
+                path=str(path),
+                field=other[0],
+            )
+    return Report(
+        path=path,
+        rows=listed[0]["shape"][0],
+        datasets=tuple(
+            Dataset(d["address"], tuple(d["shape"]), np.dtype(d["dtype"])) for d in listed
+        ),
+        engine=manifest["engine"],
+        device=manifest["device"],
+        seconds=0.0,
+        nonfinite={
+            d["address"]: Counts(d["nan"], d["inf"]) for d in listed if d["nan"] or d["inf"]
+        },
+        nan_in_inputs={i["name"]: i["nan"] for i in manifest["inputs"] if i["nan"]},
+        notes=tuple(manifest["notes"]),
+        dry_run=False,
+        was_complete=True,
+    )
 
 
 def cast_notes(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from layerprobe.backend.survey import EngineReport
+    from layerprobe.dump.state import DumpState
     from layerprobe.modelfile import ModelFile
 
 _WIDTH = 10_000  # tables are never folded: an address cut in two cannot be copied
@@ -103,6 +104,34 @@ def print_table(file: ModelFile, *, insides: bool) -> None:
     total = f"{len(file.table)} layer outputs, {params} params, {file.format} file by {made}"
     headings = ("index", "address", "class", "output shape", "dtype", "params", "bytes/row")
     _print(headings, rows, total, numeric=("index", "params", "bytes/row"))
+
+
+def print_dump(found: DumpState) -> None:
+    """Print what a dump says of itself: its datasets as a table on stdout, the rest below it."""
+    rows = (
+        (
+            entry["address"],
+            " x ".join(map(str, entry["shape"])),
+            entry["dtype"],
+            f"{entry.get('nan', 0):,}",
+            f"{entry.get('inf', 0):,}",
+        )
+        for entry in found.datasets
+    )
+    about = found.about
+    lines = [f"{found.path}: {found.state}, {found.safe:,} of {found.rows:,} rows are safe"]
+    if "model" in about:
+        lines.append(f"model     {about['model']['path']} (SHA-256 {about['model']['sha256']})")
+    lines += [f"input     {e['name']}: {e['location']}" for e in about.get("inputs", ())]
+    if "engine" in about:
+        lines.append(f"engine    {about['engine']} on {about['device']}")
+    versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())
+    if versions:
+        lines.append(f"versions  {versions}")
+    if found.resume:
+        lines.append(f"go on with: {found.resume}")
+    headings = ("address", "shape", "dtype", "nan", "inf")
+    _print(headings, rows, "\n".join(lines), numeric=("nan", "inf"))
 
 
 def print_engines(engines: Sequence[EngineReport], default: str | None) -> None:

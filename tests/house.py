@@ -15,7 +15,8 @@ ALLOWED = {
     "sources": _BASE,
     "sinks": _BASE,
     "backend": {*_BASE, *_FORMULAS, "modelfile", "reductions"},
-    "feed": {*_BASE, "sources"},
+    "seen": {"errors"},
+    "feed": {*_BASE, "seen", "sources"},
     "synthetic": _BASE,
     "options": {*_BASE, "reductions"},
     **{room: {"errors", "loss_expression"} for room in _FORMULAS},
@@ -33,8 +34,11 @@ ALLOWED = {
         "passes",
         "batches",
         "report",
-        "stages",
+        "resuming",
     },
+    "resuming": {*_BASE, *"sinks feed options".split()},
+    "running": {*_BASE, *"sinks feed batches report pipeline stages".split()},
+    "recomputing": {*_BASE, *"batches dump feed options pipeline".split()},
     "epochs": {"feed", "batches", "stages"},
     "targets": {*_BASE, "sources", "backend", "feed", "loss_expression"},
     "training": {*_READS, *"feed options live pipeline epochs targets".split(), *_FORMULAS},
@@ -43,23 +47,27 @@ ALLOWED = {
         *_READS,
         *"feed options live pipeline report dump targets training conversion".split(),
     },
-    "commands": {"", "backend", "interrupts", "screen"},
-    "cli": {*" api errors interrupts backend report screen commands reductions".split(" ")},
+    "extraction": {*_READS, *"feed options pipeline report resuming running".split()},
+    "commands": {*" backend interrupts reductions report screen".split(" ")},
+    "cli": {*" api errors interrupts backend screen commands".split(" ")},
     "screen": {"modelfile"},
     "testing": {"sources", "sinks", "backend"},
-    "": {"errors", "layers", "api", "backend", "dump", "modelfile", "report", "training"},
+    "": {
+        *"errors layers api backend dump extraction modelfile recomputing report training".split()
+    },
     "__main__": {"cli"},
 }
 # For annotations alone, never at run time: the report describes a plan, which it is made from;
 # the screen shows what others found out.
-ALLOWED_FOR_TYPES = {"report": {"pipeline"}, "screen": {"backend"}}
+ALLOWED_FOR_TYPES = {"report": {"pipeline"}, "screen": {"backend", "dump"}}
 
 # Third-party package -> the files that may import it. Everybody may import NumPy.
 THIRD_PARTY = {
     "click": {
         "cli.py",
         "screen.py",
-        *(f"commands/{c}.py" for c in "convert doctor list_layers train".split()),
+        *(f"commands/{c}.py" for c in "convert doctor extract list_layers resume".split()),
+        *(f"commands/{c}.py" for c in "running show train verify".split()),
     },
     "yaml": {"modelfile/architecture.py"},
     "rich": {"screen.py"},
@@ -68,7 +76,7 @@ THIRD_PARTY = {
         "modelfile/keras_zip.py",
         "modelfile/weights.py",
         "sources/hdf5.py",
-        "sinks/hdf5.py",
+        "sinks/skeleton.py",
         "sinks/manifest.py",
         "dump/files.py",
         "backend/archive_weights.py",

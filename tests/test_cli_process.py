@@ -106,20 +106,49 @@ def _read_all(master):
         shown += chunk
 
 
-def test_an_interrupt_leaves_no_trace(samples, tmp_path, many_rows):
-    """Ctrl-C in the middle ends with exit code 130; an older dump stays, nothing new appears."""
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_stops_after_the_batch_and_resume_goes_on(
+    samples, tmp_path, many_rows, name, code
+):
+    """The rows so far are safe, an older dump stays, and one short command does the rest."""
     layerprobe.extract(
         samples / "digits_cnn.h5", "conv1", many_rows, tmp_path / "o.h5", rows=(0, 9)
     )
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    arguments = ["extract", samples / "digits_cnn.h5", "-l", "all", "-i", many_rows, "-o", "o.h5"]
-    with _started(*arguments, "--overwrite", "-b", 1, cwd=tmp_path) as process:
-        _wait_for((tmp_path / "o.h5.partial").exists)
-        process.send_signal(signal.SIGINT)
+    given = ["extract", samples / "digits_cnn.h5", "-l", "features", "-i", "many.npy", "-o", "o.h5"]
+    with _started(*given, "--overwrite", "-b", 10, cwd=tmp_path) as process:
+        _wait_for(lambda: process.poll() is not None or (tmp_path / "o.h5.journal").exists())
+        process.send_signal(getattr(signal, name))
         stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (code, "")
+    found = re.fullmatch(
+        r"layerprobe: interrupted; ([\d,]+) of 60,000 rows are safe\. "
+        r"Go on with: layerprobe resume o\.h5\n",
+        stderr,
+    )
+    assert found, stderr
+    assert int(found[1].replace(",", "")) % 10 == 0
+    assert {path: (tmp_path / path).read_bytes() for path in before} == before
+    done = shell("resume", tmp_path / "o.h5", cwd=samples)
+    assert (done.code, done.stderr) == (0, "")
+    with layerprobe.open_dump(tmp_path / "o.h5") as dump:
+        assert dump["features"].shape[0] == 60_000
+        np.testing.assert_array_equal(dump["features"][:600], dump["features"][-600:])
+    assert len(files(tmp_path)) == len(before)
+    assert "is complete already" in shell("resume", "o.h5", cwd=tmp_path).stdout
+
+
+def test_a_second_interrupt_ends_at_once(samples, tmp_path, many_rows):
+    """Whoever presses Ctrl-C twice does not want to wait; what was safe stays safe."""
+    given = ["extract", samples / "digits_cnn.h5", "-l", "all", "-i", many_rows, "-o", "o"]
+    with _started(*given, "-b", 30_000, cwd=tmp_path) as process:
+        _wait_for((tmp_path / "o.journal").exists)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
     assert process.returncode == 130
-    assert (stdout, stderr) == ("", "layerprobe: interrupted; no output was written.\n")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5])

@@ -232,25 +232,6 @@ def test_progress_is_told_before_the_first_batch_and_after_each(samples, tmp_pat
     assert calls[1][2] > 0
 
 
-def test_an_error_in_the_middle_leaves_nothing(samples, tmp_path, digits):
-    """If a later batch is bad, or the callback raises, no file is left under any name."""
-    rows = np.load(samples / "data" / "places.npy")[:50].copy()
-    rows[41, 0] = 99
-    with pytest.raises(DataError, match="holds 99 in row 41"):
-        layerprobe.extract(samples / "places_lstm.keras", "lstm", rows, tmp_path / "o.h5")
-
-    def stop(done, _):
-        if done:
-            raise KeyboardInterrupt
-
-    for output in ("o.h5", "o"):
-        with pytest.raises(KeyboardInterrupt):
-            layerprobe.extract(
-                samples / "digits_cnn.h5", "flat", digits, tmp_path / output, progress=stop
-            )
-    assert files(tmp_path) == []
-
-
 def test_addresses_may_be_numbers_in_python(samples, tmp_path, digits):
     """Indices are ints in Python as they are numbers on the command line; one needs no list."""
     for given in (3, [3], "3", ["pool1"]):

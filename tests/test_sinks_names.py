@@ -151,7 +151,10 @@ def test_an_output_that_appears_during_the_run_is_kept(tmp_path, name):
         (tmp_path / name).write_text("mine")
         with pytest.raises(OutputError):
             sink.commit({"datasets": [{"address": "a"}]})
-    assert content(tmp_path) == {name: b"mine"}
+    assert content(tmp_path)[name] == b"mine"
+    (tmp_path / name).unlink()
+    with opened(tmp_path / name, resume=True) as sink:
+        assert sink.durable == len(ROWS)
 
 
 @pytest.mark.parametrize("name", ["..", "x.npy", "x.zarr", "x.partial", "x.h5.lock", ""])

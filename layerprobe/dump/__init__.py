@@ -155,7 +155,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path} is what a run has not finished.",
             expected="a dump under its final name",
-            fix="Wait for the run to end, or start it again.",
+            fix="Wait for the run to end; `layerprobe show` says how far it is, and how to go on.",
             path=str(path),
         )
     with _damage(path):

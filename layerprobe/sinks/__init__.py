@@ -2,14 +2,17 @@
 
     open_sink(path, datasets)  ->  write(start, arrays), write(…), …  ->  commit(manifest)
 
-An output appears under its name whole or not at all. A new kind of container implements
-`rows.Container` and a `target.Target`, and passes the suite `layerprobe.testing.SinkSuite`.
+An output appears under its name whole or not at all. Until then its rows are safe as far as its
+journal says, and another run may go on with them (docs/dump-format.md). A new kind of container
+implements `rows.Container` and a `target.Target`, and passes the suite
+`layerprobe.testing.SinkSuite`.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +21,24 @@ from typing import Any, Protocol, Self
 import numpy.typing as npt
 
 from layerprobe.errors import OutputError
-from layerprobe.sinks.disk import check_folder, check_space, disk_errors
+from layerprobe.sinks.begun import (
+    check_same,
+    drop_unsound,
+    journal_room,
+    manifest_room,
+    recorded,
+)
+from layerprobe.sinks.disk import check_folder, check_space, disk_errors, sync
 from layerprobe.sinks.hdf5 import Hdf5Container
+from layerprobe.sinks.journal import Journal, Recorded, difference
+from layerprobe.sinks.kinds import FileTarget, target_of
+from layerprobe.sinks.lock import may_be_held
+from layerprobe.sinks.manifest import read as read_manifest
 from layerprobe.sinks.names import stored_names
 from layerprobe.sinks.npy import NpyContainer
-from layerprobe.sinks.rows import Container, Dataset, RowSink
-from layerprobe.sinks.target import FileTarget, Target, target_of
+from layerprobe.sinks.numbers import Dataset, Sums, mark_rows, sum_of
+from layerprobe.sinks.rows import Container, RowSink
+from layerprobe.sinks.target import Target, resume_command
 from layerprobe.sinks.whole import check_model_target, write_model
 
 __all__ = [
@@ -32,8 +47,14 @@ __all__ = [
     "check_model_target",
     "check_space",
     "check_target",
+    "complete",
+    "difference",
+    "is_being_written",
     "open_sink",
+    "resume_command",
     "stored_names",
+    "sum_of",
+    "unfinished",
     "write_model",
 ]
 
@@ -43,14 +64,33 @@ _KINDS = frozenset("biufc")
 class Sink(Protocol):
     """Takes the rows of all datasets in order, and publishes them at once.
 
-    In a `with` block it aborts when the block ends without `commit`.
+    In a `with` block it is suspended when the block ends without `commit`.
+
+    Attributes:
+        durable: How many rows are safe on the disk, whatever happens next; when the sink goes on
+            with an unfinished output, the next row to write.
+        state: What was given with the last of these rows, when the sink goes on.
     """
 
-    def write(self, start: int, arrays: Sequence[npt.NDArray[Any]]) -> None:
-        """Write the next rows, from `start` on: one array a dataset, all of the same length."""
+    durable: int
+    state: Any
 
-    def commit(self, manifest: dict[str, object]) -> None:
+    def write(
+        self,
+        start: int,
+        arrays: Sequence[npt.NDArray[Any]],
+        state: Callable[[], object] | None = None,
+    ) -> None:
+        """Write the next rows, from `start` on: one array a dataset, all of the same length.
+
+        `state` returns, as JSON has it, what a run that goes on after them wants to know.
+        """
+
+    def commit(self, manifest: Mapping[str, object]) -> None:
         """Publish the output; `manifest["datasets"]` lists the addresses in the sink's order."""
+
+    def suspend(self) -> None:
+        """Make all rows so far safe, and leave them for another run; if none, leave nothing."""
 
     def abort(self) -> None:
         """Remove what this sink made, and leave an older output as it was."""
@@ -65,36 +105,83 @@ class Sink(Protocol):
     ) -> None: ...
 
 
-def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def check_target(
+    path: str | os.PathLike[str], *, overwrite: bool = False, resume: bool = False
+) -> None:
     """Check that an output may be written. Nothing is changed on the disk.
 
     Args:
         path: `NAME.h5` or `NAME.hdf5` for an HDF5 file, any other name for a folder of NPY files.
         overwrite: Whether a dump of that name may be replaced. Anything else never is.
+        resume: Whether to go on with an output that an earlier run has not finished.
 
     Raises:
-        OutputError: The name is taken or not one for an output (exit code 2), or the folder it
-            would lie in is missing or not writable (exit code 74).
+        OutputError: The name is taken or not one for an output, or the rows of an unfinished run
+            would be lost (exit code 2); there is nothing to go on with (66); or the folder it
+            would lie in is missing or not writable (74).
     """
     target = target_of(Path(path))
     check_folder(target.path)
     with disk_errors(target.path):
         target.check(overwrite=overwrite)
+        target.check_begun(overwrite=overwrite, resume=resume)
+
+
+def unfinished(path: str | os.PathLike[str]) -> Recorded | None:
+    """Return the journal of an output that a run has not finished, or None. Nothing is changed.
+
+    Raises:
+        OutputError: It cannot be read.
+    """
+    target = target_of(Path(path))
+    with disk_errors(target.path):
+        return target.unfinished()
+
+
+def is_being_written(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a process that may still live has the lock of an output."""
+    place = Path(path)
+    return may_be_held(place.with_name(place.name + ".lock"))
+
+
+def complete(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return the manifest of a complete dump, or None if there is none under this name.
+
+    Raises:
+        OutputError: It cannot be read.
+    """
+    place = Path(path)
+    if not place.exists():
+        return None
+    with disk_errors(place):
+        found: dict[str, Any] = json.loads(read_manifest(place) or "{}")
+    return found if found.get("state") == "complete" else None
 
 
 def open_sink(
-    path: str | os.PathLike[str], datasets: Sequence[Dataset], *, overwrite: bool = False
+    path: str | os.PathLike[str],
+    datasets: Sequence[Dataset],
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    plan: Mapping[str, object] | None = None,
+    call: Mapping[str, object] | None = None,
 ) -> Sink:
     """Open an output for writing.
 
     Args:
         path: `NAME.h5` or `NAME.hdf5` for an HDF5 file, any other name for a folder of NPY files.
         datasets: What will be written, each with an address of its own, all of the same rows.
-        overwrite: Whether a dump of that name may be replaced; it stays until `commit`.
+        overwrite: Whether a dump of that name may be replaced; it stays until `commit`. So may
+            the rows of an unfinished run, unless `resume`; they are lost at once.
+        resume: Whether to go on with an output that an earlier run has not finished.
+        plan: What the rows depend on, as JSON has it. A run goes on only with the same.
+        call: What else is to be recorded.
 
     Raises:
         OutputError: As `check_target`; or another process writes this output (exit code 75), the
-            disk has no room (exit code 74), or the datasets do not fit together (exit code 70).
+            disk has no room (74), what is there was begun otherwise or is damaged (65), or the
+            datasets do not fit together (70).
 
     Example:
         >>> import numpy as np, tempfile
@@ -103,27 +190,41 @@ def open_sink(
         ...     sink.write(0, [np.zeros((2, 3), "float32")])
         ...     sink.commit({"datasets": [{"address": "dense"}]})
     """
-    check_target(path, overwrite=overwrite)
+    check_target(path, overwrite=overwrite, resume=resume)
     _check_datasets(datasets)
     target = target_of(Path(path))
     names = stored_names(dataset.address for dataset in datasets)
+    sums = Sums(len(datasets), mark_rows(datasets))
+    plan_line = recorded(datasets, names, sums, plan or {}, call or {})
     with ExitStack() as undo:
-        target.take(overwrite=overwrite, reserve=_manifest_room(datasets))
-        undo.callback(target.discard)
+        room = manifest_room(datasets, sums)
+        found = target.take(overwrite=overwrite, resume=resume, reserve=room)
+        undo.callback(target.release if found else target.discard)
+        if found is not None:
+            check_same(target, found, plan_line)
         with disk_errors(target.path):
-            container = _container(target, datasets, names)
+            container = _container(target, datasets, names, begun=found is not None)
+            undo.callback(container.close)
+            if found is not None:
+                drop_unsound(target, container, datasets, found)
+            else:
+                container.settle()
+                sync(target.manifest_partial.parent)
+            journal = Journal(target.journal, found, plan_line, journal_room(datasets, sums))
+            undo.callback(journal.close)
+            sync(target.path.parent)
+            sink = RowSink(target, datasets, names, container, journal, sums)
+            if found is not None and found.lines:
+                sink.restore(found)
         undo.pop_all()
-    return RowSink(target, datasets, names, container)
+    return sink
 
 
-def _container(target: Target, datasets: Sequence[Dataset], names: Sequence[str]) -> Container:
+def _container(
+    target: Target, datasets: Sequence[Dataset], names: Sequence[str], *, begun: bool
+) -> Container:
     kind = Hdf5Container if isinstance(target, FileTarget) else NpyContainer
-    return kind(target.partial, datasets, names)
-
-
-def _manifest_room(datasets: Sequence[Dataset]) -> int:
-    # HDF5 stores the manifest twice. An address takes up to 6 bytes a character in ASCII JSON.
-    return 2 * (65536 + sum(1024 + 8 * len(dataset.address) for dataset in datasets))
+    return kind(target.partial, datasets, names, begun=begun)
 
 
 def _check_datasets(datasets: Sequence[Dataset]) -> None:

@@ -12,13 +12,14 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 from layerprobe.errors import OutputError
 
 _NO_PREALLOCATION = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-_WRITE = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_READ_WRITE = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextmanager
@@ -31,12 +32,15 @@ def disk_errors(path: Path) -> Iterator[None]:
         found = re.search(r"errno = (\d+)", str(error))
         number = int(found[1]) if found else getattr(error, "errno", None)
         reason = os.strerror(number) if number else str(error)
+        free = _free(path)
+        room = "" if free is None else f" ({_readable(free)} free there)"
         raise OutputError(
-            f"{path} cannot be written: {reason}.",
+            f"{path} cannot be written: {reason}{room}.",
             expected="a disk that has room and takes writes",
             fix="Free some space, or write to another disk.",
             path=str(path),
             errno=number,
+            free=free,
         ) from error
 
 
@@ -87,39 +91,79 @@ def check_folder(path: Path) -> None:
         )
 
 
+class File:
+    """An open file: all of what is asked for at a place is written or read, or an error is raised.
+
+    As a context it closes at its end.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, place: int, data: memoryview) -> None:
+        """Write bytes at a place; a nearly full disk takes a part and is asked again."""
+        while data:
+            count = _pwrite(self._descriptor, data, place)
+            data, place = data[count:], place + count
+
+    def read(self, place: int, into: memoryview) -> None:
+        """Read bytes from a place.
+
+        Raises:
+            OSError: The file ends before.
+        """
+        while into:
+            found = _pread(self._descriptor, len(into), place)
+            if not found:
+                raise OSError(errno.EIO, "it is cut short")
+            into[: len(found)] = found
+            into, place = into[len(found) :], place + len(found)
+
+    def resize(self, size: int) -> None:
+        """Cut the file, or let it grow, if it has another size."""
+        if os.fstat(self._descriptor).st_size != size:
+            os.ftruncate(self._descriptor, size)
+
+    def sync(self) -> None:
+        """Bring what was written to the disk. After a failure the bytes are lost: never again."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close it; calling it again does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_file(path: Path) -> File:
+    """Open a file that exists, for reading and writing."""
+    return File(os.open(path, _READ_WRITE))
+
+
 def create(path: Path, nbytes: int, head: bytes = b"") -> None:
     """Make a file of `nbytes` bytes that begins with `head` and has its room on the disk.
 
     Raises:
         OSError: It exists, or there is no room.
     """
-    descriptor = os.open(path, _WRITE | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
+    descriptor = os.open(path, _READ_WRITE | os.O_CREAT | os.O_EXCL, 0o666)
+    with File(descriptor) as file:
         _allocate(descriptor, nbytes)
-        _write_all(descriptor, memoryview(head))
-    finally:
-        os.close(descriptor)
-
-
-def write_at(path: Path, offset: int, data: memoryview) -> None:
-    """Write bytes into a file that exists; no file stays open, however many an output has."""
-    descriptor = os.open(path, _WRITE)
-    try:
-        os.lseek(descriptor, offset, os.SEEK_SET)
-        _write_all(descriptor, data)
-    finally:
-        os.close(descriptor)
+        file.write(0, memoryview(head))
 
 
 def replace_content(path: Path, content: bytes) -> None:
     """Write a small file in place: its old text keeps its room until the new one has it."""
-    descriptor = os.open(path, _WRITE | os.O_CREAT, 0o666)
-    try:
-        _write_all(descriptor, memoryview(content))
-        os.ftruncate(descriptor, len(content))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with File(os.open(path, _READ_WRITE | os.O_CREAT, 0o666)) as file:
+        file.write(0, memoryview(content))
+        file.resize(len(content))
+        file.sync()
 
 
 def sync(path: Path) -> None:
@@ -152,9 +196,29 @@ def _allocate(descriptor: int, nbytes: int) -> None:
     os.ftruncate(descriptor, nbytes)
 
 
-def _write_all(descriptor: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+if sys.platform == "win32":
+
+    def _pwrite(descriptor: int, data: memoryview, place: int) -> int:
+        os.lseek(descriptor, place, os.SEEK_SET)
+        return os.write(descriptor, data)
+
+    def _pread(descriptor: int, count: int, place: int) -> bytes:
+        os.lseek(descriptor, place, os.SEEK_SET)
+        return os.read(descriptor, count)
+
+else:
+
+    def _pwrite(descriptor: int, data: memoryview, place: int) -> int:
+        return os.pwrite(descriptor, data, place)
+
+    def _pread(descriptor: int, count: int, place: int) -> bytes:
+        return os.pread(descriptor, count, place)
+
+
+def _free(path: Path) -> int | None:
+    with suppress(OSError):
+        return shutil.disk_usage(path.absolute().parent).free
+    return None
 
 
 def _readable(nbytes: float) -> str:

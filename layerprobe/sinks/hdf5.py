@@ -1,122 +1,196 @@
-"""The HDF5 container: one file, one dataset an address.
+"""The HDF5 container: one file, one dataset an address, its rows written without HDF5.
 
-Everything is allocated when the file is made, so that a full disk is found at once, the bytes do
-not depend on the batch size, and no later write moves the file's own structures. The format is the
-oldest that HDF5 writes: every reader has it, and a file left open by a dead run opens again.
+All room is taken when the file is made, so that a full disk is found at once, the bytes do not
+depend on the batch size, and no later write moves the file's own structures (`skeleton.py`).
+Chunks are then written in place, each with its checksum. The format is the oldest that HDF5 writes:
+every reader has it, and a file left open by a dead run opens again.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from contextlib import suppress
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
+import numpy as np
 import numpy.typing as npt
 
 from layerprobe.sinks import disk
-from layerprobe.sinks.manifest import ATTRIBUTE
-from layerprobe.sinks.names import percent
-from layerprobe.sinks.rows import Dataset
+from layerprobe.sinks.fletcher import fletcher32
+from layerprobe.sinks.numbers import Dataset
+from layerprobe.sinks.skeleton import Skeleton
 
-_MIB = 1 << 20
-# HDF5 keeps up to one chunk a dataset in memory, so many datasets get smaller chunks.
-_ALL_CHUNKS = 256 * _MIB
-_SMALLEST_CHUNK = _MIB // 16
+Array = npt.NDArray[Any]
 
 
 class Hdf5Container:
     """The rows of a dump in one HDF5 file.
 
+    Args:
+        path: The file, which must not be there; or the one that a dead run left.
+        datasets: What it will hold.
+        names: Under which names.
+        begun: Whether the file is there.
+
     Raises:
-        OSError, RuntimeError, ValueError: The disk is full or fails (`disk.disk_errors`).
+        OSError: The disk is full or fails.
     """
 
-    def __init__(self, path: Path, datasets: Sequence[Dataset], names: Sequence[str]) -> None:
-        self._path = path
-        # HDF5 answers a full disk with broken structures: ask the system for the room first.
-        disk.create(path, sum(dataset.nbytes for dataset in datasets))
-        # Our own lock holds already; HDF5's fails on file systems without locks.
-        self._file = h5py.File(path, "w", locking=False)
+    def __init__(
+        self, path: Path, datasets: Sequence[Dataset], names: Sequence[str], *, begun: bool
+    ) -> None:
+        self._skeleton = Skeleton(datasets, names)
+        if not begun:
+            disk.create(path, self._skeleton.size)
+        self._file = disk.open_file(path)
         try:
-            limit = min(_MIB, max(_SMALLEST_CHUNK, _ALL_CHUNKS // len(datasets)))
-            self._datasets = [
-                _allocate(self._file, dataset, name, limit)
-                for dataset, name in zip(datasets, names, strict=True)
+            self._put_structures()
+            self._rows = [
+                _Chunks(self._file, *given)
+                for given in zip(
+                    datasets, self._skeleton.chunks, self._skeleton.places, strict=True
+                )
             ]
-            self._file.flush()
         except BaseException:
-            self.discard()
+            self.close()
             raise
 
-    def write(self, index: int, start: int, rows: npt.NDArray[Any]) -> None:
-        """Put rows of dataset number `index` at row `start`."""
-        self._datasets[index][start : start + len(rows)] = rows
+    def write(self, index: int, start: int, rows: Array) -> None:
+        """Put rows of dataset number `index` at row `start`, which follows those before."""
+        self._rows[index].write(start, rows)
+
+    def read(self, index: int, start: int, stop: int) -> Array:
+        """Return rows as they lie on the disk; of those before a call of `settle`."""
+        return self._rows[index].read(start, stop)
+
+    def restore(self, row: int) -> None:
+        """Go on at a row, as if the rows before had just been written."""
+        for rows in self._rows:
+            rows.restore(row)
+
+    def settle(self) -> None:
+        """Bring everything that was written to the disk."""
+        for rows in self._rows:
+            rows.put_open_chunk()
+        self._file.sync()
 
     def finish(self, manifest: str) -> None:
         """Store the manifest in the root, and bring everything to the disk."""
-        # A string of variable length lies outside the object header and its limit of 64 kB.
-        self._file.attrs[ATTRIBUTE] = manifest
-        # What cannot be written has to fail here: `discard` can still help then, but not in close.
-        self._file.flush()
-        self._file.close()
-        disk.sync(self._path)
+        self._skeleton.finish(manifest)
+        self._put_structures()
+        self._file.sync()
+        self.close()
 
-    def discard(self) -> None:
+    def close(self) -> None:
         """Close without writing anything more."""
-        if not self._file.id.valid:
+        self._file.close()
+        self._skeleton.close()
+
+    def _put_structures(self) -> None:
+        self._file.resize(self._skeleton.size)
+        for place, data in self._skeleton.structures():
+            self._file.write(place, memoryview(data))
+
+
+class _Chunks:
+    """The chunks of one dataset; the one that is not full yet is held in memory."""
+
+    def __init__(
+        self,
+        file: disk.File,
+        dataset: Dataset,
+        shape: tuple[int, ...],
+        places: npt.NDArray[np.int64],
+    ) -> None:
+        self._file = file
+        self._dataset = dataset
+        self._shape = shape
+        self._places = places
+        # A row that is larger than a chunk lies in several: tiles, which are cut at all other axes.
+        sizes = zip(dataset.row_shape, shape[1:], strict=False)
+        self._tiles = math.prod(-(-size // part) for size, part in sizes)
+        self._open = np.zeros(shape, dataset.stored)
+        self._at = 0
+        self._unwritten = False
+
+    def write(self, start: int, rows: Array) -> None:
+        if not rows.nbytes:
             return
-        # Closing flushes, and a flush that fails crashes the process when it ends: what is left to
-        # write goes nowhere instead.
-        if os.name == "posix":
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, self._file.id.get_vfd_handle())
-            os.close(nowhere)
-        with suppress(OSError, RuntimeError, ValueError):
-            self._file.close()
+        if self._tiles > 1:
+            for number, row in enumerate(rows, start):
+                self._put_tiles(number, row)
+            return
+        while len(rows):
+            chunk, inside = divmod(start, self._shape[0])
+            count = min(self._shape[0] - inside, len(rows))
+            if count == self._shape[0]:
+                self._put(chunk, rows[:count])
+            else:
+                self._add(inside, rows[:count])
+            self._at = start = start + count
+            rows = rows[count:]
+            if self._unwritten and (inside + count == self._shape[0] or self._is_over()):
+                self.put_open_chunk()
+                self._open.fill(0)
 
+    def put_open_chunk(self) -> None:
+        """Write the chunk that is not full yet, padded with zeros."""
+        if self._unwritten:
+            self._put((self._at - 1) // self._shape[0], self._open)
+            self._unwritten = False
 
-def chunk_shape(shape: Sequence[int], itemsize: int, limit: int = _MIB) -> tuple[int, ...]:
-    """Return the shape of a chunk: whole rows where they fit, and of nearly equal parts.
+    def read(self, start: int, stop: int) -> Array:
+        rows = np.zeros((stop - start, *self._dataset.row_shape), self._dataset.stored)
+        if self._tiles > 1:
+            for number, row in enumerate(rows, start):
+                for tile, where in enumerate(self._tile_slices()):
+                    held = np.empty(self._shape, self._dataset.stored)
+                    self._fill(held, int(self._places[number * self._tiles + tile]))
+                    part = row[where]
+                    part[...] = held[0][tuple(slice(n) for n in part.shape)]
+        elif rows.nbytes:
+            at = start
+            while at < stop:
+                chunk, inside = divmod(at, self._shape[0])
+                count = min(self._shape[0] - inside, stop - at)
+                place = int(self._places[chunk]) + inside * self._dataset.row_bytes
+                self._fill(rows[at - start : at - start + count], place)
+                at += count
+        return rows
 
-    Args:
-        shape: The dataset's, rows first, no dimension 0.
-        itemsize: Bytes of one element.
-        limit: Most bytes of a chunk.
+    def restore(self, row: int) -> None:
+        self._at = row
+        if self._tiles == 1 and self._places.size and row < self._dataset.shape[0]:
+            # The checksum behind a chunk that was being filled may be torn: its rows are not.
+            inside = row % self._shape[0]
+            self._open.fill(0)
+            self._open[:inside] = self.read(row - inside, row)
 
-    Example:
-        >>> chunk_shape((1000, 700), 4), chunk_shape((10, 640, 640, 3), 4)
-        ((334, 700), (1, 128, 640, 3))
-    """
-    chunk: list[int] = []
-    room = max(1, limit // itemsize)
-    for size in reversed(shape):
-        # Equal parts: a last chunk takes as much disk as a full one.
-        parts = -(-size // room)
-        chunk.insert(0, -(-size // parts))
-        room = room // size if parts == 1 else 1
-    return tuple(chunk)
+    def _add(self, inside: int, rows: Array) -> None:
+        self._open[inside : inside + len(rows)] = rows
+        self._unwritten = True
 
+    def _is_over(self) -> bool:
+        return self._at == self._dataset.shape[0]
 
-def _allocate(file: h5py.File, dataset: Dataset, name: str, limit: int) -> h5py.Dataset:
-    options: dict[str, Any] = {}
-    if dataset.nbytes:  # HDF5 has no chunks of nothing
-        early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        options = {
-            "dcpl": early,
-            "chunks": chunk_shape(dataset.shape, dataset.stored.itemsize, limit),
-            "fletcher32": True,
-            "fill_time": "never",
-        }
-    # Times would make every file differ from the next.
-    stored = file.create_dataset(name, dataset.shape, dataset.stored, track_times=False, **options)
-    stored.attrs["address"] = _as_text(dataset.address)
-    return stored
+    def _put_tiles(self, number: int, row: Array) -> None:
+        for tile, where in enumerate(self._tile_slices()):
+            held = np.zeros(self._shape, self._dataset.stored)
+            part = row[where]
+            held[0][tuple(slice(n) for n in part.shape)] = part
+            self._put(number * self._tiles + tile, held)
 
+    def _tile_slices(self) -> Iterator[tuple[slice, ...]]:
+        counts = [-(-n // c) for n, c in zip(self._dataset.row_shape, self._shape[1:], strict=True)]
+        for at in np.ndindex(*counts):
+            yield tuple(slice(i * c, (i + 1) * c) for i, c in zip(at, self._shape[1:], strict=True))
 
-def _as_text(address: str) -> str:
-    """Percent-encode what HDF5 strings cannot hold; `layers.quote` leaves none of it."""
-    return "".join(percent(c) if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in address)
+    def _put(self, chunk: int, rows: Array) -> None:
+        data = rows.reshape(-1).view(np.uint8).data
+        place = int(self._places[chunk])
+        self._file.write(place, data)
+        self._file.write(place + len(data), memoryview(fletcher32(data)))
+
+    def _fill(self, rows: Array, place: int) -> None:
+        self._file.read(place, rows.reshape(-1).view(np.uint8).data)

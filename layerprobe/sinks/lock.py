@@ -127,6 +127,24 @@ class Lock:
         )
 
 
+def may_be_held(path: Path) -> bool:
+    """Tell whether a lock file is there whose process may still live; nothing is changed."""
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError:
+        return False
+    found = re.search(r"pid (\d+) host (\S+)", text)
+    if found is None or found[2] != socket.gethostname() or sys.platform == "win32":
+        return True
+    try:
+        os.kill(int(found[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _is_at(descriptor: int, path: Path) -> bool:
     """Tell whether a locked file still has its name: its last holder may just have removed it."""
     try:

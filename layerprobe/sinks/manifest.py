@@ -53,7 +53,8 @@ def is_ours(path: Path, *, cut: bool = False) -> bool:
             start = file.read(len(_MARK))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return False
-    return start == _MARK or (cut and _MARK.startswith(start))
+    # A power cut can keep the size of a file and lose what was in it: NULs.
+    return start == _MARK or (cut and _MARK.startswith(start.rstrip(b"\0")))
 
 
 def read(path: Path) -> str | None:

@@ -1,7 +1,7 @@
 """The NPY container: a folder with one `.npy` file an address.
 
 Each file gets its final header and its whole room on the disk when it is made; rows are then
-written in place. NumPy alone reads it back.
+written in place. NumPy alone reads it back. No file stays open: there may be thousands.
 """
 
 from __future__ import annotations
@@ -16,40 +16,73 @@ import numpy as np
 import numpy.typing as npt
 
 from layerprobe.sinks import disk
-from layerprobe.sinks.rows import Dataset
+from layerprobe.sinks.numbers import Dataset
+
+Array = npt.NDArray[Any]
 
 
 class NpyContainer:
     """The rows of a dump in NPY files inside a folder that exists.
 
+    Args:
+        folder: The folder.
+        datasets: What it will hold.
+        names: Under which names.
+        begun: Whether the files are there.
+
     Raises:
         OSError: The disk is full or fails.
     """
 
-    def __init__(self, folder: Path, datasets: Sequence[Dataset], names: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, datasets: Sequence[Dataset], names: Sequence[str], *, begun: bool
+    ) -> None:
+        self._folder = folder
+        self._datasets = datasets
         self._paths = [folder / f"{name}.npy" for name in names]
-        self._offsets = []
-        for path, dataset in zip(self._paths, datasets, strict=True):
-            header = _header(dataset)
-            disk.create(path, len(header) + dataset.nbytes, header)
-            self._offsets.append(len(header))
+        headers = [_header(dataset) for dataset in datasets]
+        self._offsets = [len(header) for header in headers]
+        for path, dataset, header in zip(self._paths, datasets, headers, strict=True):
+            if not begun:
+                disk.create(path, len(header) + dataset.nbytes, header)
+            elif path.stat().st_size != len(header) + dataset.nbytes:
+                raise OSError(None, f"{path} has another size than it was made with", str(path))
 
-    def write(self, index: int, start: int, rows: npt.NDArray[Any]) -> None:
+    def write(self, index: int, start: int, rows: Array) -> None:
         """Put rows of dataset number `index` at row `start`."""
         if rows.nbytes:
-            row_bytes = rows.nbytes // len(rows)
-            data = rows.reshape(-1).view(np.uint8).data
-            disk.write_at(self._paths[index], self._offsets[index] + start * row_bytes, data)
+            with disk.open_file(self._paths[index]) as file:
+                file.write(self._place(index, start), rows.reshape(-1).view(np.uint8).data)
 
-    def finish(self, manifest: str) -> None:  # noqa: ARG002 - it is a file of its own here
-        """Bring everything to the disk."""
+    def read(self, index: int, start: int, stop: int) -> Array:
+        """Return rows as they lie on the disk."""
+        dataset = self._datasets[index]
+        rows = np.empty((stop - start, *dataset.row_shape), dataset.stored)
+        if rows.nbytes:
+            with disk.open_file(self._paths[index]) as file:
+                file.read(self._place(index, start), rows.reshape(-1).view(np.uint8).data)
+        return rows
+
+    def restore(self, row: int) -> None:
+        """Do nothing: rows are written as they come."""
+
+    def settle(self) -> None:
+        """Bring everything that was written to the disk."""
         # Side by side, the disk settles hundreds of files in the time of a few.
-        with ThreadPoolExecutor(16) as pool:
+        with ThreadPoolExecutor(min(16, len(self._paths))) as pool:
             for _ in pool.map(disk.sync, self._paths):
                 pass
 
-    def discard(self) -> None:
+    def finish(self, manifest: str) -> None:  # noqa: ARG002 - it is a file of its own here
+        """Bring everything to the disk."""
+        self.settle()
+        disk.sync(self._folder)
+
+    def close(self) -> None:
         """Do nothing: no file is open between two writes."""
+
+    def _place(self, index: int, row: int) -> int:
+        return self._offsets[index] + row * self._datasets[index].row_bytes
 
 
 def _header(dataset: Dataset) -> bytes:

@@ -1,58 +1,31 @@
 """The sink that every container shares: what may be written, when, and what becomes of it.
 
 A container (HDF5, a folder of NPY) only puts rows at their place; the rules stand here once. Rows
-come in order and complete, their checksums are taken on the way, and nothing is published before
-`commit`: a `with` block that ends in any other way leaves no trace.
+come in order and complete, and their checksums are taken on the way. From time to time all rows so
+far are settled: brought to the disk, and only then recorded in the journal. Nothing is published
+before `commit`; a `with` block that ends in any other way settles what it has, and leaves it for
+another run to go on with.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from layerprobe.errors import OutputError
 from layerprobe.sinks import manifest as manifests
 from layerprobe.sinks.disk import disk_errors
+from layerprobe.sinks.journal import Journal, Recorded
+from layerprobe.sinks.numbers import Array, Dataset, Sums
 from layerprobe.sinks.target import Target
 
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """One dataset of a dump, known before its first row.
-
-    Attributes:
-        address: The layer output whose rows it holds.
-        shape: Rows first: (rows, *shape of one row).
-        dtype: Boolean, integer, float or complex. It is stored little-endian.
-    """
-
-    address: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
-        return self.shape[1:]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all rows, without what a container adds."""
-        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
-
-    @property
-    def stored(self) -> np.dtype[Any]:
-        """The dtype as it is on disk."""
-        return self.dtype.newbyteorder("<")
+GROUP_BYTES = 128 << 20
+GROUP_SECONDS = 10.0
 
 
 class Container(Protocol):
@@ -61,10 +34,20 @@ class Container(Protocol):
     def write(self, index: int, start: int, rows: Array) -> None:
         """Put C-ordered rows of dataset number `index` at row `start`."""
 
+    def read(self, index: int, start: int, stop: int) -> Array:
+        """Return rows as they lie on the disk."""
+        ...
+
+    def restore(self, row: int) -> None:
+        """Go on at a row, as if the rows before had just been written."""
+
+    def settle(self) -> None:
+        """Bring everything that was written to the disk."""
+
     def finish(self, manifest: str) -> None:
         """Bring everything to the disk and close it."""
 
-    def discard(self) -> None:
+    def close(self) -> None:
         """Close without writing anything more."""
 
 
@@ -76,6 +59,12 @@ class RowSink:
         datasets: What will be written, all with the same number of rows.
         names: The stored name of each.
         container: Where the rows go.
+        journal: Where it is recorded how many are safe.
+        sums: Of no rows.
+
+    Attributes:
+        durable: How many rows are safe, whatever happens next.
+        state: What the caller gave with the last of them, if another run wrote them.
     """
 
     def __init__(
@@ -84,70 +73,124 @@ class RowSink:
         datasets: Sequence[Dataset],
         names: Sequence[str],
         container: Container,
+        journal: Journal,
+        sums: Sums,
     ) -> None:
+        self.durable = 0
+        self.state: Any = None
         self._target = target
         self._datasets = tuple(datasets)
         self._names = tuple(names)
         self._container = container
-        self._sums = [0] * len(datasets)
+        self._journal = journal
+        self._sums = sums
+        self._marked = 0
         self._rows = datasets[0].shape[0]
-        self._written = 0
+        self._row_bytes = sum(dataset.row_bytes for dataset in datasets)
+        self._told: Callable[[], object] = lambda: None
+        self._settled_at = time.monotonic()
         self._open = True
+        self._failed = False
 
-    def write(self, start: int, arrays: Sequence[Array]) -> None:
+    def restore(self, found: Recorded) -> None:
+        """Go on where another run has stopped."""
+        last = found.lines[-1]
+        self.durable, self.state = last["rows"], last["state"]
+        marks = [mark for line in found.lines for mark in line["marks"]]
+        self._sums.restore(self.durable, last["crc32"], marks)
+        self._marked = len(marks)
+        self._container.restore(self.durable)
+
+    def write(
+        self, start: int, arrays: Sequence[Array], state: Callable[[], object] | None = None
+    ) -> None:
         """Write rows `start` to `start + n` of all datasets.
 
         Args:
             start: The first row: the number of rows written before.
             arrays: One array a dataset, in their order, all of n rows.
+            state: Returns what a run that goes on after these rows wants to know, as JSON has it.
 
         Raises:
             OutputError: The rows are out of order, or an array has a wrong shape or dtype (exit
-                code 70); or the disk is full or fails (exit code 74), and the sink has aborted.
+                code 70); or the disk is full or fails (exit code 74), and nothing more is written.
         """
         self._check_open()
         self._check_rows(start, arrays)
-        with self._or_abort():
-            for index, (dataset, array) in enumerate(zip(self._datasets, arrays, strict=True)):
-                rows = np.ascontiguousarray(array, dtype=dataset.stored)
+        stored = [
+            np.ascontiguousarray(array, dtype=dataset.stored)
+            for dataset, array in zip(self._datasets, arrays, strict=True)
+        ]
+        with self._or_fail():
+            for index, rows in enumerate(stored):
                 self._container.write(index, start, rows)
-                data = rows.reshape(-1).view(np.uint8).data
-                self._sums[index] = zlib.crc32(data, self._sums[index])
-        self._written += len(arrays[0])
+            self._sums.add(stored)
+            if state is not None:
+                self._told = state
+            waiting = (self._sums.rows - self.durable) * self._row_bytes
+            if waiting >= GROUP_BYTES or time.monotonic() - self._settled_at >= GROUP_SECONDS:
+                self._settle()
 
-    def commit(self, manifest: dict[str, object]) -> None:
+    def commit(self, manifest: Mapping[str, object]) -> None:
         """Publish the dump under its final name.
 
         Args:
             manifest: What the dump says of itself. It is not changed; what is stored has
                 "format", "container" and "state" in front, and every entry of its list "datasets"
-                with "address", "shape", "dtype", "name" and "crc32".
+                with "address", "shape", "dtype", "name", and its checksums.
 
         Raises:
             OutputError: Rows are missing, or the manifest does not fit the datasets (exit code 70);
-                or the disk is full or fails (exit code 74), and the sink has aborted.
+                or the disk is full or fails (exit code 74), and nothing more is written.
         """
         self._check_open()
-        if self._written != self._rows:
+        if self._sums.rows != self._rows:
             raise _misuse(
-                f"{self._target.path} was to be finished after {self._written} rows.",
+                f"{self._target.path} was to be finished after {self._sums.rows} rows.",
                 f"all {self._rows} rows",
             )
-        described = {**manifest, "datasets": self._described(manifest.get("datasets"))}
+        described = {
+            **manifest,
+            "rows_a_mark": self._sums.every,
+            "datasets": self._described(manifest.get("datasets")),
+        }
         text = manifests.to_text(described, container=self._target.container, state="complete")
-        with self._or_abort():
+        with self._or_fail():
+            self._settle()
             self._target.write_manifest(text)
             self._container.finish(text)
+            self._journal.close()
             self._target.publish()
         self._open = False
         self._target.release()
+
+    def suspend(self) -> None:
+        """Settle all rows so far and leave them to be gone on with; if there are none, nothing.
+
+        An older output stays as it was. Harmless after the end.
+        """
+        if not self._open:
+            return
+        self._open = False
+        try:
+            if not self._failed:  # what failed once is not asked again: it may lie the next time
+                with self._or_fail():
+                    self._settle()
+        finally:
+            self._container.close()
+            self._journal.close()
+            if self.durable:
+                self._target.keep()
+            else:
+                self._target.discard()
 
     def abort(self) -> None:
         """Remove what this sink made; an older output stays as it was. Harmless after the end."""
         if not self._open:
             return
         self._open = False
-        self._container.discard()
+        self._container.close()
+        self._journal.close()
         self._target.discard()
 
     def __enter__(self) -> Self:
@@ -159,29 +202,43 @@ class RowSink:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.abort()
+        self.suspend()
+
+    def _settle(self) -> None:
+        """Bring all rows to the disk, and then record it: never the other way round."""
+        self._settled_at = time.monotonic()
+        if self._sums.rows == self.durable:
+            return
+        self._container.settle()
+        marks = self._sums.marks[self._marked :]
+        line = {"rows": self._sums.rows, "crc32": self._sums.now, "marks": marks}
+        self._journal.add({**line, "state": self._told()})
+        self._marked = len(self._sums.marks)
+        self.durable = self._sums.rows
+        self._settled_at = time.monotonic()
 
     @contextmanager
-    def _or_abort(self) -> Iterator[None]:
-        """Give the output up if the disk fails: nobody can go on from rows written by halves."""
+    def _or_fail(self) -> Iterator[None]:
+        """Write nothing more after the disk has failed: only the journal's last line is sure."""
         try:
             with disk_errors(self._target.path):
                 yield
         except BaseException:
-            self.abort()
+            self._failed = True
+            self.suspend()
             raise
 
     def _check_open(self) -> None:
         if not self._open:
-            raise _misuse(f"{self._target.path} is finished.", "no call after commit or abort")
+            raise _misuse(f"{self._target.path} is finished.", "no call after the end")
 
     def _check_rows(self, start: int, arrays: Sequence[Array]) -> None:
         if len(arrays) != len(self._datasets):
             raise _misuse(
                 f"{len(arrays)} arrays were given.", f"{len(self._datasets)}, one a dataset"
             )
-        if start != self._written:
-            raise _misuse(f"Rows from {start} on were given.", f"row {self._written} next")
+        if start != self._sums.rows:
+            raise _misuse(f"Rows from {start} on were given.", f"row {self._sums.rows} next")
         count = len(arrays[0]) if arrays[0].ndim else 0
         if start + count > self._rows:
             raise _misuse(f"Rows up to {start + count} were given.", f"{self._rows} rows in all")
@@ -205,10 +262,11 @@ class RowSink:
                 "shape": list(dataset.shape),
                 "dtype": dataset.dtype.name,
                 "name": name,
-                "crc32": f"{checksum:08x}",
+                "crc32": f"{total:08x}",
+                "crc32_marks": " ".join(f"{mark[index]:08x}" for mark in self._sums.marks),
             }
-            for entry, dataset, name, checksum in zip(
-                entries, self._datasets, self._names, self._sums, strict=True
+            for index, (entry, dataset, name, total) in enumerate(
+                zip(entries, self._datasets, self._names, self._sums.now, strict=True)
             )
         ]
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,17 @@ def _rows(dtype: str = "float32", shape: Shape = (3,)) -> npt.NDArray[Any]:
 
 
 def _filled(
-    open_sink: Open, path: Path, arrays: Arrays, size: int = 4, stop: int = _ROWS, **options: bool
+    open_sink: Open, path: Path, arrays: Arrays, size: int = 4, stop: int = _ROWS, **options: Any
 ) -> Sink:
-    datasets = [Dataset(address, array.shape, array.dtype) for address, array in arrays.items()]
-    sink = open_sink(path, datasets, **options)
-    for start in range(0, stop, size):
-        sink.write(start, [array[start : start + size] for array in arrays.values()])
+    sink = open_sink(path, _datasets(arrays), **options)
+    for start in range(sink.durable, stop, size):
+        end = min(start + size, stop)
+        sink.write(start, [array[start:end] for array in arrays.values()], partial(dict, rows=end))
     return sink
+
+
+def _datasets(arrays: Arrays) -> list[Dataset]:
+    return [Dataset(address, array.shape, array.dtype) for address, array in arrays.items()]
 
 
 def _listed(*addresses: str) -> dict[str, object]:
@@ -87,16 +92,60 @@ class SinkSuite:
             sink.commit(_listed("a/b", ".."))
         assert {path} <= {*path.parent.iterdir()} <= {path, path.with_name(f"{path.name}.json")}
 
-    def test_leaves_nothing_without_commit(self, open_sink: Open, path: Path) -> None:
-        """A block left early, an exception, and a commit that lacks rows leave no file."""
-        with _filled(open_sink, path, {"a": _rows()}):
+    def test_leaves_nothing_without_rows(self, open_sink: Open, path: Path) -> None:
+        """A block left, or an exception, before the first row leaves no file."""
+        with _filled(open_sink, path, {"a": _rows()}, stop=0):
             pass
-        with pytest.raises(KeyboardInterrupt), _filled(open_sink, path, {"a": _rows()}):
+        with pytest.raises(KeyboardInterrupt), _filled(open_sink, path, {"a": _rows()}, stop=0):
             raise KeyboardInterrupt
+        assert not [*path.parent.iterdir()]
+
+    @pytest.mark.parametrize("stop", [4, 8, 11])
+    def test_goes_on_where_it_was_left(self, open_sink: Open, path: Path, stop: int) -> None:
+        """After a block left early the rows so far are safe, and the end has the same bytes."""
+        arrays = {address: _rows(*kind) for address, kind in _HOSTILE.items()}
+        whole = path.with_name("whole") / path.name
+        whole.parent.mkdir()
+        with _filled(open_sink, whole, arrays) as sink:
+            sink.commit(_listed(*arrays))
+        with pytest.raises(KeyboardInterrupt), _filled(open_sink, path, arrays, stop=stop):
+            raise KeyboardInterrupt
+        assert not path.exists()
+        with pytest.raises(OutputError, match="layerprobe resume"):
+            _filled(open_sink, path, arrays)
+        with open_sink(path, _datasets(arrays), resume=True) as sink:
+            assert (sink.durable, sink.state) == (stop, {"rows": stop})
+        with _filled(open_sink, path, arrays, 1, resume=True) as sink:
+            sink.commit(_listed(*arrays))
+        found = _files(path).items()
+        assert {p.relative_to(whole.parent): b for p, b in found if whole.parent in p.parents} == {
+            p.relative_to(path.parent): b for p, b in found if whole.parent not in p.parents
+        }
+
+    def test_goes_on_only_as_it_was_begun(self, open_sink: Open, path: Path) -> None:
+        """Nothing to go on with, another plan and other datasets are refused by name."""
+        rows = {"a": _rows()}
+        with pytest.raises(OutputError, match="nothing of") as missing:
+            _filled(open_sink, path, rows, resume=True)
+        with _filled(open_sink, path, rows, stop=4, plan={"model": {"size": 1}}):
+            pass
+        before = _files(path)
+        with pytest.raises(OutputError, match=r"another model\.size: 1, now 2") as refused:
+            _filled(open_sink, path, rows, resume=True, plan={"model": {"size": 2}})
+        with pytest.raises(OutputError, match=r"another datasets\[0\]\.dtype"):
+            _filled(
+                open_sink, path, {"a": _rows("int32")}, resume=True, plan={"model": {"size": 1}}
+            )
+        assert (missing.value.exit_code, refused.value.exit_code) == (66, 65)
+        assert _files(path) == before
+
+    def test_keeps_rows_when_commit_is_too_early(self, open_sink: Open, path: Path) -> None:
+        """A commit that lacks rows is an error, and the rows that are there stay."""
         sink = _filled(open_sink, path, {"a": _rows()}, stop=8)
         with sink, pytest.raises(OutputError, match="8 rows"):
             sink.commit(_listed("a"))
-        assert not [*path.parent.iterdir()]
+        with open_sink(path, _datasets({"a": _rows()}), resume=True) as sink:
+            assert sink.durable == 8
 
     def test_keeps_an_older_output_until_commit(self, open_sink: Open, path: Path) -> None:
         """An output is replaced only when that is asked for, and only by a committed one."""
@@ -105,8 +154,9 @@ class SinkSuite:
         old = _files(path)
         with pytest.raises(OutputError, match="--overwrite"):
             _filled(open_sink, path, {"b": _rows()})
-        with _filled(open_sink, path, {"b": _rows()}, overwrite=True):
+        with _filled(open_sink, path, {"b": _rows()}, overwrite=True) as sink:
             assert _files(path).items() >= old.items()
+            sink.abort()
         assert _files(path) == old
         with _filled(open_sink, path, {"b": _rows()}, overwrite=True) as sink:
             sink.commit(_listed("b"))

@@ -2,28 +2,29 @@
 
 Work goes on under `NAME.partial`; `NAME` appears by renaming, so whoever finds it finds all of it.
 Nothing that this package did not make is overwritten or removed, whatever it is called and whatever
-was asked for: what is ours is known by its manifest. All of it happens under a lock (`lock.py`).
+was asked for: what is ours is known by its manifest and its journal. All of it happens under a lock
+(`lock.py`).
 
-    OUT.h5    OUT.h5.partial, OUT.h5.json.partial  ->  OUT.h5, OUT.h5.json
-    OUT       OUT.partial/, manifest.json inside   ->  OUT/
+    OUT.h5    OUT.h5.partial, OUT.h5.json.partial, OUT.h5.journal  ->  OUT.h5, OUT.h5.json
+    OUT       OUT.partial/, manifest.json inside, OUT.journal      ->  OUT/
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from layerprobe.errors import OutputError
+from layerprobe.sinks import journal as journals
 from layerprobe.sinks import manifest as manifests
 from layerprobe.sinks.disk import disk_errors, replace_content, sync
-from layerprobe.sinks.lock import Lock
+from layerprobe.sinks.journal import Recorded
+from layerprobe.sinks.lock import Lock, may_be_held
 from layerprobe.sinks.names import folded
-
-FILE_SUFFIXES = frozenset({".h5", ".hdf5"})
-_NOT_A_FOLDER = frozenset({".npy", ".npz", ".zarr", ".json", ".partial", ".replaced", ".lock"})
 
 
 class Target(ABC):
@@ -35,34 +36,100 @@ class Target(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.partial = path.with_name(path.name + ".partial")
+        self.journal = path.with_name(path.name + ".journal")
         self._overwrite = False
         self._lock: Lock | None = None
 
-    @abstractmethod
     def check(self, *, overwrite: bool) -> None:
         """Raise OutputError (exit code 2) if this output must not be written; change nothing."""
+        if os.path.lexists(self.journal) and not journals.is_ours(self.journal):
+            raise in_the_way(self.journal)
+        self._check_names(overwrite=overwrite)
 
-    def take(self, *, overwrite: bool, reserve: int) -> None:
-        """Lock the output, clear what a dead run left, and reserve room for the manifest."""
+    def unfinished(self) -> Recorded | None:
+        """Return the journal of an output that a run has left unfinished, or None."""
+        if self.partial.is_symlink() or not self.partial.exists():
+            return None
+        return journals.read(self.journal)
+
+    def check_begun(self, *, overwrite: bool, resume: bool) -> None:
+        """Look at what a run has left, before the lock is taken.
+
+        Raises:
+            OutputError: There is nothing to go on with, and that was asked for (exit code 66); or
+                there is, and was neither asked for nor given up (2).
+        """
+        # Who has the lock now may be writing these rows: `take` says so, and who it is.
+        if not may_be_held(self._lock_path):
+            self._agree(self.unfinished(), overwrite=overwrite, resume=resume)
+
+    def take(self, *, overwrite: bool, resume: bool, reserve: int) -> Recorded | None:
+        """Lock the output, and reserve room for the manifest.
+
+        Returns:
+            The journal to go on with; or None, and what a dead run left has been cleared.
+        """
         self._overwrite = overwrite
         with disk_errors(self.path), ExitStack() as undo:
-            self._lock = Lock(self.path.with_name(self.path.name + ".lock"), self.path)
+            self._lock = Lock(self._lock_path, self.path)
             undo.callback(self.release)
             self.check(overwrite=overwrite)
-            self._clear()
-            self.check(overwrite=overwrite)  # clearing may have put an old output back
-            undo.callback(self.discard)
+            found = self.unfinished()
+            self._agree(found, overwrite=overwrite, resume=resume)
+            if resume:
+                self._put_back()
+            else:
+                found = None
+                self._clear()
+            self.check(overwrite=overwrite)  # an old output may have been put back
+            if found is None:
+                undo.callback(self.discard)
             self.manifest_partial.parent.mkdir(exist_ok=True)
             replace_content(self.manifest_partial, self._placeholder(reserve))
             undo.pop_all()
+        return found
+
+    def _agree(self, found: Recorded | None, *, overwrite: bool, resume: bool) -> None:
+        if resume and found is None:
+            raise OutputError(
+                f"There is nothing of {self.path} to go on with.",
+                expected=f"{self.partial} and {self.journal} of an earlier run",
+                fix="Start it without --resume.",
+                exit_code=66,
+                path=str(self.path),
+            )
+        if found is not None and found.rows and not (resume or overwrite):
+            raise OutputError(
+                f"{self.path} was begun already: {found.rows:,} rows are kept in {self.partial}.",
+                expected="a new name, or to go on",
+                fix=f"Go on with: {resume_command(self.path)}\n"
+                "Or begin anew, and lose them, with --overwrite.",
+                exit_code=2,
+                path=str(self.path),
+                rows=found.rows,
+            )
 
     def write_manifest(self, text: str) -> None:
         """Put the manifest where the room for it was kept; what it leaves of that becomes free."""
         replace_content(self.manifest_partial, text.encode())
 
-    @abstractmethod
     def publish(self) -> None:
-        """Give the finished output its final name."""
+        """Give the finished output its final name, and remove the journal."""
+        self.check(overwrite=self._overwrite)  # hours may have passed since the first time
+        self._rename()
+        sync(self.path.parent)
+        self._remove_rest()
+
+    def remove_journal(self) -> None:
+        """Remove the journal of a dump that has its final name: its run died just after."""
+        if not self.partial.exists():
+            self.journal.unlink(missing_ok=True)
+
+    def keep(self) -> None:
+        """Leave the unfinished output for another run, and let go of the lock."""
+        with suppress(OSError):  # what is not put back is by the next run
+            self._put_back()
+        self.release()
 
     def discard(self) -> None:
         """Remove the unfinished output and let go of the lock."""
@@ -76,6 +143,26 @@ class Target(ABC):
             self._lock.release()
             self._lock = None
 
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
+
+    @abstractmethod
+    def _check_names(self, *, overwrite: bool) -> None:
+        """Raise OutputError if one of the names is taken by something that must stay."""
+
+    @abstractmethod
+    def _rename(self) -> None:
+        """Give the finished output its final name."""
+
+    @abstractmethod
+    def _remove_rest(self) -> None:
+        """Remove what a published output leaves under other names."""
+
+    @abstractmethod
+    def _put_back(self) -> None:
+        """Give an older output its name back, if a run died while it was exchanged."""
+
     @abstractmethod
     def _clear(self) -> None:
         """Remove the unfinished output of this or a dead run."""
@@ -85,98 +172,6 @@ class Target(ABC):
         # do not end at a disk that somebody else has filled.
         text = manifests.to_text({}, container=self.container, state="partial")
         return text.encode().ljust(reserve)
-
-
-class FileTarget(Target):
-    """One HDF5 file, and its manifest beside it."""
-
-    container = "hdf5"
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.manifest_path = path.with_name(path.name + ".json")
-        self.manifest_partial = path.with_name(path.name + ".json.partial")
-
-    def check(self, *, overwrite: bool) -> None:
-        """Raise OutputError unless the name is free or holds a dump that may be replaced."""
-        if self.path.is_dir():
-            raise refused(self.path, "is a folder", "a file, as the name ends in .h5 or .hdf5")
-        if os.path.lexists(self.path):
-            _check_replaceable(self.path, overwrite=overwrite)
-        if os.path.lexists(self.manifest_path) and not manifests.is_ours(self.manifest_path):
-            raise refused(self.manifest_path, "is in the way of the manifest", "no file there")
-        if not os.path.lexists(self.partial) and not os.path.lexists(self.manifest_partial):
-            return
-        if not manifests.is_ours(self.manifest_partial, cut=True):
-            raise _in_the_way(self.partial)
-
-    def publish(self) -> None:
-        """Rename the manifest, then the file: the file's name says that both are there."""
-        self.check(overwrite=self._overwrite)  # hours may have passed since the first time
-        self.manifest_partial.replace(self.manifest_path)
-        self.partial.replace(self.path)
-        sync(self.path.parent)
-
-    def _clear(self) -> None:
-        # The manifest goes last: it is what the rest is known by.
-        self.partial.unlink(missing_ok=True)
-        self.manifest_partial.unlink(missing_ok=True)
-
-
-class FolderTarget(Target):
-    """One folder of NPY files with its manifest inside."""
-
-    container = "npy"
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.manifest_partial = self.partial / manifests.FILE
-        # Folders cannot be exchanged in one step: the old one waits under this name.
-        self._replaced = path.with_name(path.name + ".replaced")
-
-    def check(self, *, overwrite: bool) -> None:
-        """Raise OutputError unless the name is free or holds a dump that may be replaced."""
-        if os.path.lexists(self.path):
-            if not self.path.is_dir():
-                raise refused(self.path, "is a file", "a folder, or a name that ends in .h5")
-            _check_replaceable(self.path, overwrite=overwrite)
-        if os.path.lexists(self.partial) and not _is_unfinished(self.partial):
-            raise _in_the_way(self.partial)
-        if os.path.lexists(self._replaced) and not _is_dump(self._replaced):
-            raise _in_the_way(self._replaced)
-
-    def publish(self) -> None:
-        """Put the old folder aside, rename the new one, and remove the old one."""
-        sync(self.partial)
-        self.check(overwrite=self._overwrite)  # hours may have passed since the first time
-        if self.path.is_dir():
-            self.path.replace(self._replaced)
-        self.partial.replace(self.path)
-        sync(self.path.parent)
-        _remove(self._replaced)
-
-    def _clear(self) -> None:
-        _remove(self.partial)
-        if self.path.is_dir():
-            _remove(self._replaced)
-        elif self._replaced.is_dir():
-            # A run died between the two renames of `publish`: the old dump gets its name back.
-            self._replaced.replace(self.path)
-
-
-def target_of(path: Path) -> Target:
-    """Return the names of an output: a file if it ends in .h5 or .hdf5, otherwise a folder.
-
-    Raises:
-        OutputError: The name is not one for an output (exit code 2).
-    """
-    if path.suffix.lower() in FILE_SUFFIXES:
-        return FileTarget(path)
-    if path.name in {"", ".."} or path.suffix.lower() in _NOT_A_FOLDER:
-        raise refused(
-            path, "is no name for an output", "NAME.h5, or NAME for a folder of .npy files"
-        )
-    return FolderTarget(path)
 
 
 def refused(path: Path, what: str, expected: str, fix: str = "") -> OutputError:
@@ -190,7 +185,13 @@ def refused(path: Path, what: str, expected: str, fix: str = "") -> OutputError:
     )
 
 
-def _in_the_way(path: Path) -> OutputError:
+def resume_command(path: Path) -> str:
+    """Return what to type to go on with an unfinished output."""
+    return f"layerprobe resume {shlex.quote(str(path))}"
+
+
+def in_the_way(path: Path) -> OutputError:
+    """Return the error of a name that something of other people's has."""
     return refused(
         path,
         "is in the way, and this program did not make it",
@@ -199,8 +200,9 @@ def _in_the_way(path: Path) -> OutputError:
     )
 
 
-def _check_replaceable(path: Path, *, overwrite: bool) -> None:
-    if not _is_dump(path):
+def check_replaceable(path: Path, *, overwrite: bool) -> None:
+    """Raise OutputError unless a path holds a dump, and may be replaced."""
+    if not is_dump(path):
         raise refused(
             path,
             "exists already and is not a dump, or holds more than one: --overwrite keeps off it",
@@ -213,7 +215,7 @@ def _check_replaceable(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def _is_dump(path: Path) -> bool:
+def is_dump(path: Path) -> bool:
     """Tell whether a path holds a whole dump and nothing else."""
     if path.is_symlink() or not (path.is_file() or path.is_dir()):
         return False
@@ -226,22 +228,3 @@ def _is_dump(path: Path) -> bool:
         return True
     known = {folded(f"{name}.npy") for name in names} | {manifests.FILE}
     return all(folded(entry.name) in known for entry in path.iterdir())
-
-
-def _is_unfinished(folder: Path) -> bool:
-    """Tell whether a folder is what a run that died has left."""
-    if folder.is_symlink() or not folder.is_dir():
-        return False
-    entries = list(folder.iterdir())
-    ours = manifests.is_ours(folder / manifests.FILE, cut=True) or not entries
-    return ours and all(e.suffix == ".npy" or e.name == manifests.FILE for e in entries)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder of ours; a folder inside it would stop this, since we make none."""
-    if not folder.is_dir():
-        return
-    # The manifest goes last: it is what the rest is known by.
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == manifests.FILE):
-        entry.unlink()
-    folder.rmdir()

@@ -1,0 +1,140 @@
+"""`layerprobe extract`: activations of a saved model's layers to disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import layerprobe
+from layerprobe.backend.registry import ENGINES
+from layerprobe.commands.running import carry_out
+from layerprobe.reductions import KINDS as REDUCTIONS
+
+_EXAMPLES = """\b
+Examples:
+  layerprobe extract model.h5 --layer 3
+  layerprobe extract model.keras -l 'block*_conv?' -i images.h5::/train -o features.h5
+  layerprobe extract pairs.keras -l encoder@0 -i left=a.npy -i right=b.npy -o out
+  layerprobe extract model.keras -l logits --from pool5 -i pool5.npy -o logits.h5
+"""
+
+
+def _formulas(
+    _: click.Context, __: click.Parameter, given: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    pairs = [text.partition("=") for text in given]
+    if not all(sign for _, sign, _ in pairs):
+        raise click.BadParameter("a formula is given as NAME=FORMULA, such as 'lambda_1=x/127.5'")
+    return tuple((name, formula) for name, _, formula in pairs)
+
+
+@click.command("extract", epilog=_EXAMPLES)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--layer", "-l", "layers", multiple=True, metavar="ADDRESS",
+    help="A layer output to extract, at least one. A number as in model.layers, a name, a path "
+    "(vgg/conv1), a call (encoder@1), an output (lstm:1), an inside (lstm:gates), a glob "
+    "(block*_conv?), re:EXPRESSION, class:Conv2D, or all.",
+)  # fmt: skip
+@click.option(
+    "--input", "-i", "inputs", multiple=True, metavar="DATA",
+    help="Rows: a .npy, .npz or HDF5 file, or file.h5::/dataset. With several model inputs, "
+    "NAME=DATA for each. Without it, 32 rows are made up from the model's input specification.",
+)  # fmt: skip
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), metavar="OUT",
+    help="NAME.h5, or NAME for a folder of .npy files.  [default: MODEL-activations.h5]",
+)  # fmt: skip
+@click.option(
+    "--from", "start", multiple=True, metavar="ADDRESS",
+    help="Start here: --input holds the values of this layer output. With several, "
+    "ADDRESS=DATA for each.",
+)  # fmt: skip
+@click.option("--batch-size", "-b", default=32, show_default=True, metavar="N", type=int,
+              help="Rows a pass.")  # fmt: skip
+@click.option("--rows", metavar="START:STOP",
+              help="Only rows START to STOP, without STOP; 500: is all from 500 on.")  # fmt: skip
+@click.option("--dtype", metavar="float16|float32",
+              help="Store floating-point activations as this.  [default: as computed]")  # fmt: skip
+@click.option("--select", metavar="UNITS",
+              help="Only these channels (units) of each output: 0:16, or 3,7,-1.")  # fmt: skip
+@click.option("--reduce", metavar="|".join(REDUCTIONS),
+              help="Make each output smaller while it is computed: over all positions (mean, max, "
+              "gap), one of them (cls, last), one axis (flatten), length (norm).")  # fmt: skip
+@click.option("--project", default=0, metavar="DIM", type=int,
+              help="To DIM numbers a row, by a random projection that --seed fixes.")  # fmt: skip
+@click.option("--topk", default=0, metavar="K", type=int,
+              help="Only the K largest values along the last axis, and where they were, as "
+              "ADDRESS:values and ADDRESS:indices.")  # fmt: skip
+@click.option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.  [default: auto]")
+@click.option("--backend", metavar="|".join(ENGINES),
+              help="The engine; `layerprobe backends` lists all.  "
+              "[default: $LAYERPROBE_BACKEND or tensorflow]")  # fmt: skip
+@click.option(
+    "--threads", metavar="N", type=int,
+    help="CPU threads of the engine: on TensorFlow the size of each of its two pools; on JAX the "
+    "CPUs the process is kept to.  [default: the engine's own; on PyTorch $OMP_NUM_THREADS, or "
+    "else at most the physical cores]",
+)  # fmt: skip
+@click.option("--phase", metavar="test|train",
+              help="How layers behave: in the training phase dropout drops, and batches normalise "
+              "themselves.  [default: test]")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, metavar="N", type=int,
+              help="Of the random numbers in the training phase, and of --project.")  # fmt: skip
+@click.option("--mc-samples", default=0, metavar="N", type=int,
+              help="Pass each batch N times in the training phase; store mean and variance, as "
+              "ADDRESS:mean and ADDRESS:variance.")  # fmt: skip
+@click.option("--source-backend", metavar="tensorflow|theano|cntk",
+              help="Read a file of Keras 1 or 2 as one made on this engine.  "
+              "[default: as it says]")  # fmt: skip
+@click.option("--source-data-format", metavar="channels_first|channels_last",
+              help="Where the channels are in layers of Keras 1 that do not say it.  "
+              "[default: as the other layers say]")  # fmt: skip
+@click.option("--lambda", "lambdas", multiple=True, metavar="NAME=FORMULA", callback=_formulas,
+              help="What a Lambda layer computes, as a formula of x: 'lambda_1=x/127.5 - 1'. Its "
+              "own code is never run. May be repeated.")  # fmt: skip
+@click.option("--architecture", metavar="FILE",
+              help="Where the layers of a file of weights are described: JSON, YAML or another "
+              "model.")  # fmt: skip
+@click.option("--custom-objects", metavar="FILE.py",
+              help="Run this Python file, your own, for classes that the model needs.")  # fmt: skip
+@click.option("--dry-run", is_flag=True,
+              help="Check everything and compute one batch, but write nothing.")  # fmt: skip
+@click.option("--overwrite", is_flag=True,
+              help="Replace an existing dump when all is done; rows of an unfinished one are lost "
+              "at once.")  # fmt: skip
+@click.option("--resume", is_flag=True,
+              help="Go on with an unfinished dump: the same command with this added. What is not "
+              "as it was is refused.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+def command(
+    model: Path, layers: Sequence[str], inputs: Sequence[str], *, as_json: bool, **options: Any
+) -> None:
+    """Write activations of a saved MODEL's layers to disk.
+
+    All layers come out of one pass, and only what they need is computed. Row i of every dataset
+    belongs to row i of the input. OUT appears under its name when it is complete; however a run
+    ends before that, its rows are kept, and `layerprobe resume OUT` goes on.
+    """
+    options["rows"] = _rows(options["rows"])
+    carry_out(
+        lambda progress: layerprobe.extract(
+            model, layers, list(inputs) or None, progress=progress, quiet=True, **options
+        ),
+        as_json=as_json,
+    )
+
+
+def _rows(text: str | None) -> tuple[int | None, int | None] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", text)
+    if found is None:
+        raise click.BadParameter(
+            f"{text!r} is not START:STOP, such as 0:1000 or 500:", param_hint="'--rows'"
+        )
+    return int(found[1]) if found[1] else None, int(found[2]) if found[2] else None

@@ -1,0 +1,117 @@
+"""Whether every row of a dump is what was written: its checksums, computed again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layerprobe.dump import Dump, open_dump
+from layerprobe.dump.lazy import LazyArray
+from layerprobe.errors import DataError
+from layerprobe.sinks import sum_of
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Rows that are not what was written.
+
+    Attributes:
+        address: The dataset.
+        start: The first row that may be wrong.
+        stop: The one after the last.
+        reason: What was found.
+    """
+
+    address: str
+    start: int
+    stop: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes:
+        path: The dump.
+        rows: Of each dataset.
+        datasets: How many there are.
+        sums: How many checksums were compared.
+        faults: What is wrong; empty if nothing is.
+    """
+
+    path: Path
+    rows: int
+    datasets: int
+    sums: int
+    faults: tuple[Fault, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `verify --json` prints."""
+        faults = [
+            {"address": f.address, "rows": [f.start, f.stop], "reason": f.reason}
+            for f in self.faults
+        ]
+        told: dict[str, object] = {"path": str(self.path), "rows": self.rows}
+        return told | {"datasets": self.datasets, "checksums": self.sums, "faults": faults}
+
+
+def verify(path: str | os.PathLike[str]) -> Verification:
+    """Read all rows of a complete dump and compare their checksums.
+
+    Args:
+        path: What `extract` wrote.
+
+    Returns:
+        What was compared, and every range of rows in which something is wrong.
+
+    Raises:
+        DataError: It cannot be opened at all: see `open_dump`.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from layerprobe.sinks import Dataset, open_sink
+        >>> path = tempfile.mkdtemp() + "/features.h5"
+        >>> with open_sink(path, [Dataset("dense", (4, 2), np.dtype("float32"))]) as sink:
+        ...     sink.write(0, [np.zeros((4, 2), "float32")])
+        ...     sink.commit({"datasets": [{"address": "dense"}]})
+        >>> verify(path).faults
+        ()
+    """
+    with open_dump(path) as dump:
+        pieces = [
+            (dump[entry["address"]], *piece)
+            for entry in dump.manifest["datasets"]
+            for piece in _pieces(dump, entry)
+        ]
+        faults = tuple(fault for piece in pieces for fault in _checked(*piece))
+        return Verification(dump.path, dump.rows, len(dump), len(pieces), faults)
+
+
+def _pieces(dump: Dump, entry: Mapping[str, Any]) -> Iterator[tuple[tuple[int, int], int, int]]:
+    """Yield ranges of rows that have a checksum: the rows, the sum before, and behind them."""
+    marks = [int(text, 16) for text in entry.get("crc32_marks", "").split()]
+    every = dump.manifest.get("rows_a_mark", dump.rows)
+    before = start = 0
+    for at, mark in enumerate(marks, 1):
+        yield (start, at * every), before, mark
+        start, before = at * every, mark
+    # Also where there is nothing left: the sum of all rows has to be that of the last mark.
+    yield (start, dump.rows), before, int(entry["crc32"], 16)
+
+
+def _checked(rows: LazyArray, piece: tuple[int, int], before: int, wanted: int) -> Iterator[Fault]:
+    row_bytes = rows.dtype.itemsize
+    for size in rows.shape[1:]:
+        row_bytes *= size
+    try:
+        found = sum_of(lambda start, stop: rows[start:stop], piece, row_bytes, before)
+    except DataError as error:
+        yield Fault(rows.address, *piece, str(error).partition("\n")[0])
+        return
+    if found != wanted:
+        reason = f"the checksum is {found:08x}, and was {wanted:08x}"
+        yield Fault(rows.address, *piece, reason)

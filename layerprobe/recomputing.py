@@ -1,0 +1,144 @@
+"""Rows of a dump computed anew from the model and the data that its manifest names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from layerprobe.batches import computed, read
+from layerprobe.dump import Dump, open_dump
+from layerprobe.errors import DataError
+from layerprobe.feed import Given
+from layerprobe.options import Options
+from layerprobe.pipeline import Plan, plan
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """How far stored values are from those computed anew.
+
+    Attributes:
+        rows: The rows that were computed.
+        errors: For each address the largest difference of a value; infinite where one of the two
+            is NaN and the other is not.
+        scales: For each address the largest magnitude among these rows, to compare it with.
+    """
+
+    rows: tuple[int, ...]
+    errors: Mapping[str, float]
+    scales: Mapping[str, float]
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The address with the largest difference in proportion, and that proportion."""
+        ratios = {a: error / max(self.scales[a], 1e-30) for a, error in self.errors.items()}
+        return max(ratios.items(), key=lambda item: item[1])
+
+
+def recompute(
+    path: str | os.PathLike[str],
+    count: int,
+    *,
+    seed: int = 0,
+    backend: str | None = None,
+    quiet: bool = False,
+) -> Recomputed:
+    """Compute some rows of a dump anew, each in its batch, and compare them.
+
+    Args:
+        path: A complete dump.
+        count: How many rows, at random; all if there are fewer.
+        seed: Of the choice.
+        backend: The engine; by default the one that the dump was made on.
+        quiet: Keep what frameworks print at their start off stderr.
+
+    Raises:
+        LayerprobeError: The model or the data are not there, or not those of the manifest.
+    """
+    with open_dump(path) as dump:
+        chosen = np.random.default_rng(seed).permutation(dump.rows)[:count]
+        options = _options(dump.manifest, backend, quiet=quiet)
+        given = _given(dump.manifest)
+        model = dump.manifest["model"]["path"]
+        with plan(model, dump.manifest["layers"], given, dump.path, options) as planned:
+            _check(dump, planned)
+            return _compared(dump, planned, sorted(map(int, chosen)))
+
+
+def _options(manifest: Mapping[str, Any], backend: str | None, *, quiet: bool) -> Options:
+    kept = dict(manifest["options"])
+    start = tuple(kept.pop("from"))
+    lambdas = tuple(kept.pop("lambdas").items())
+    engine = backend or manifest["engine"]
+    device = None if backend else manifest["device"]
+    return Options(
+        **kept,
+        start=start,
+        lambdas=lambdas,
+        rows=tuple(manifest["rows"]),
+        backend=engine,
+        device=device,
+        resume=True,
+        quiet=quiet,
+    )
+
+
+def _given(manifest: Mapping[str, Any]) -> Given | None:
+    if all(entry["bytes"] is None for entry in manifest["inputs"]):
+        return None  # rows made up; of rows from memory the hash will not fit
+    return {entry["name"]: entry["location"] for entry in manifest["inputs"]}
+
+
+def _check(dump: Dump, planned: Plan) -> None:
+    """Make sure that the model and the data are those of the manifest, as far as is known here."""
+    named = dump.manifest["model"]
+    if planned.model.sha256 != named["sha256"]:
+        raise DataError(
+            f"{planned.model.path} is not the model that {dump.path} was made from.",
+            expected=f"a file with the SHA-256 {named['sha256']}",
+            path=str(dump.path),
+        )
+    for feed, entry in zip(planned.feeds, dump.manifest["inputs"], strict=True):
+        known = list(feed.source.shape) == entry["shape"]
+        if known and entry["bytes"] is None:
+            feed.read(min(planned.rows[0] + planned.batch_size, planned.rows[1]), planned.rows[1])
+            known = feed.seen.describe()["sha256_of_rows"] == entry["sha256_of_rows"]
+        if not known:
+            raise DataError(
+                f"The rows that {dump.path} was made from are not there.",
+                expected=f"{entry['location']} with the shape {tuple(entry['shape'])}",
+                path=str(dump.path),
+            )
+
+
+def _compared(dump: Dump, planned: Plan, chosen: list[int]) -> Recomputed:
+    errors = dict.fromkeys(dump.addresses, 0.0)
+    scales = dict.fromkeys(dump.addresses, 0.0)
+    begin, end = planned.rows
+    for row in chosen:
+        first = begin + row // planned.batch_size * planned.batch_size
+        block = read(planned.feeds, first, min(first + planned.batch_size, end))
+        _, results = next(computed(planned.compute, block, first, planned.batch_size))
+        for dataset, result in zip(planned.datasets, results, strict=True):
+            stored = np.asarray(dump[dataset.address][row]).astype(np.float64)
+            anew = np.asarray(result[begin + row - first])
+            anew = anew.astype(dataset.dtype).astype(np.float64)
+            name = dataset.address
+            errors[name] = max(errors[name], _difference(stored, anew))
+            finite = np.abs(stored[np.isfinite(stored)])
+            scales[name] = max(scales[name], float(finite.max()) if finite.size else 0.0)
+    return Recomputed(tuple(chosen), errors, scales)
+
+
+def _difference(stored: Array, anew: Array) -> float:
+    same = (stored == anew) | (np.isnan(stored) & np.isnan(anew))
+    if same.all():
+        return 0.0
+    off = np.abs(stored[~same] - anew[~same])
+    return float(np.nan_to_num(off, nan=np.inf, posinf=np.inf).max())

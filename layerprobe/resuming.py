@@ -1,0 +1,115 @@
+"""The call of an extraction, kept in the journal of its output, and made again from there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from layerprobe.errors import DataError, OutputError
+from layerprobe.feed import Given
+from layerprobe.options import Options
+from layerprobe.sinks import complete, unfinished
+
+_NAMES = (".partial", ".journal")  # what a user may take for the name of an unfinished output
+
+
+@dataclass(frozen=True)
+class Call:
+    """An extraction as it was asked for.
+
+    Attributes:
+        model: The model file.
+        layers: What was asked for.
+        given: The data; None for made-up rows.
+        options: The rest.
+        folder: Where it was started: what paths are relative to.
+    """
+
+    model: str
+    layers: tuple[str, ...]
+    given: Given | None
+    options: Options
+    folder: Path
+
+
+def output_of(path: str | Path) -> Path:
+    """Return the final name of an output that may be given by the name it has meanwhile.
+
+    Example:
+        >>> output_of("features.h5.partial").name
+        'features.h5'
+    """
+    place = Path(path)
+    for ending in _NAMES:
+        place = place.with_name(place.name.removesuffix(ending) or place.name)
+    return place
+
+
+def call_of(
+    model: str | Path, layers: Sequence[str], given: Given | None, options: Options
+) -> dict[str, object]:
+    """Return a call as the journal keeps it; arrays are not kept, and said to be missing."""
+    kept = _kept(given)
+    return {
+        "model": str(model),
+        "layers": list(layers),
+        "input": kept,
+        "in_memory": given is not None and kept is None,
+        "options": asdict(replace(options, resume=False)),
+        "folder": str(Path.cwd()),
+    }
+
+
+def recorded_call(output: Path) -> Call | None:
+    """Return the call that an unfinished output was begun with; None if it is complete.
+
+    Raises:
+        OutputError: There is nothing to go on with (exit code 66).
+        DataError: Its rows came from memory, or its folder is gone (exit code 66).
+    """
+    found = unfinished(output)
+    if found is None and complete(output) is not None:
+        return None
+    call = {} if found is None else found.plan.get("call", {})
+    if not call:
+        raise OutputError(
+            f"There is nothing of {output} to go on with.",
+            expected="an output that extract has begun, and its journal",
+            exit_code=66,
+            path=str(output),
+        )
+    folder = Path(call["folder"])
+    if call["in_memory"] or not folder.is_dir():
+        lost = "whose rows came from memory" if call["in_memory"] else f"in {folder}, which is gone"
+        raise DataError(
+            f"{output} was begun by a program, {lost}.",
+            expected="an extraction from files that are still there",
+            fix="Make the same call again, with --resume (in Python resume=True).",
+            exit_code=66,
+            path=str(output),
+        )
+    return Call(
+        call["model"], tuple(call["layers"]), call["input"], _options(call["options"]), folder
+    )
+
+
+def _kept(given: Given | None) -> Any:
+    if isinstance(given, str | os.PathLike):
+        return str(given)
+    if isinstance(given, Mapping):
+        values = {name: _kept(value) for name, value in given.items()}
+        return values if all(value is not None for value in values.values()) else None
+    if isinstance(given, list | tuple) and all(isinstance(g, str | Path) for g in given):
+        return [str(item) for item in given]
+    return None
+
+
+def _options(stored: Mapping[str, Any]) -> Options:
+    return Options(**{name: _tuples(value) for name, value in stored.items()} | {"resume": True})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

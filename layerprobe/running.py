@@ -1,0 +1,144 @@
+"""The one loop: batches computed while the next ones are read and the ones before written.
+
+When it ends early, for whatever reason, the rows so far are safe and another run goes on with them:
+the batches are the same then, and so are the bytes in the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from layerprobe.batches import as_stored, computed, planned_bytes, read
+from layerprobe.errors import DataError
+from layerprobe.pipeline import Plan
+from layerprobe.report import Counts, Report, finished_report, manifest_of, plan_of
+from layerprobe.sinks import Sink, open_sink, resume_command
+from layerprobe.stages import Behind, ahead, blocks
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[int, int], None]
+
+
+def run(planned: Plan, progress: Progress | None = None) -> Report:
+    """Carry out a plan.
+
+    Args:
+        planned: The plan; it can be run once.
+        progress: Called with the rows done and the rows in all: before the first batch, after each.
+
+    Raises:
+        LayerprobeError: A row cannot be read or written. The rows before it are kept for a run with
+            `resume`, if there are any; a note of the exception says so.
+    """
+    began = time.perf_counter()
+    progress = progress or (lambda _done, _total: None)
+    progress(0, planned.row_count)
+    if planned.complete is not None:
+        return finished_report(planned.output, planned.complete, plan_of(planned))
+    counts = [Counts() for _ in planned.datasets]
+    sink = open_sink(
+        planned.output,
+        planned.datasets,
+        overwrite=planned.options.overwrite,
+        resume=planned.options.resume,
+        plan=plan_of(planned),
+        call=planned.call,
+    )
+    with _telling(planned, sink), sink:
+        if sink.durable:
+            _restore(planned, sink, counts, progress)
+        _stream(planned, sink, counts, progress)
+        sink.commit(manifest_of(planned, counts))
+    return planned.report(time.perf_counter() - began, counts, dry_run=False)
+
+
+@contextmanager
+def _telling(planned: Plan, sink: Sink) -> Iterator[None]:
+    """Add to any exception how many rows are safe, and how to go on with them."""
+    try:
+        yield
+    except BaseException as error:
+        if sink.durable:
+            error.add_note(
+                f"{sink.durable:,} of {planned.row_count:,} rows are safe. "
+                f"Go on with: {resume_command(planned.output)}"
+            )
+        raise
+
+
+def _stream(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Progress) -> None:
+    """Compute all rows that the sink has not got yet, and write them."""
+    start, stop = planned.rows
+
+    def store(at: int, end: int, batches: Sequence[Sequence[Array]]) -> None:
+        columns = zip(*batches, strict=True)
+        stored = [as_stored(c, d) for c, d in zip(columns, planned.datasets, strict=True)]
+        for count, array in zip(counts, stored, strict=True):
+            count.add(array)
+        sink.write(at - start, stored, partial(_state, planned, end, counts))
+
+    with Behind(store) as write:
+        for at, batches in _blocks(planned, start + sink.durable):
+            results: list[list[Array]] = []
+            end = at
+            try:
+                for count, result in batches:
+                    results.append([array[:count] for array in result])
+                    end += count
+                    progress(end - start, stop - start)
+            finally:  # what was computed is kept, also if somebody interrupts
+                if results:
+                    write(at, end, results)
+
+
+def _state(planned: Plan, row: int, counts: Sequence[Counts]) -> dict[str, object]:
+    """Return what a run that goes on at a row has to know."""
+    return {
+        "counts": [[count.nan, count.inf] for count in counts],
+        "inputs": [feed.seen.mark(row) for feed in planned.feeds],
+    }
+
+
+def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Progress) -> None:
+    """Go back to where another run stopped: the counts, and the rows that were read by then."""
+    start, row = planned.rows[0], planned.rows[0] + sink.durable
+    for count, (nan, inf) in zip(counts, sink.state["counts"], strict=True):
+        count.nan, count.inf = nan, inf
+    planned.first = []
+    begun = min(start + planned.batch_size, planned.rows[1])  # the plan has read them
+    for at, end in blocks((begun, row), planned.batch_size, _row_bytes(planned)):
+        progress(sink.durable, planned.row_count)
+        read(planned.feeds, at, end)
+    for feed, before in zip(planned.feeds, sink.state["inputs"], strict=True):
+        if feed.seen.describe() != before:
+            raise DataError(
+                f"The first {sink.durable:,} rows of {feed.source.location} are not those that "
+                "this output was begun with.",
+                expected="the same rows; later ones may have changed",
+                fix="Put the data back, or begin anew, and lose the rows, with --overwrite.",
+                location=feed.source.location,
+            )
+
+
+def _blocks(planned: Plan, at: int) -> Iterator[tuple[int, Iterator[tuple[int, list[Array]]]]]:
+    """Yield the first row of each block from some row on, and its batches as they are computed."""
+    stop, size = planned.rows[1], planned.batch_size
+    if planned.first:
+        first, planned.first = planned.first, []
+        count = min(size, stop - at)
+        yield at, iter([(count, first)])
+        at += count
+    ranges = blocks((at, stop), size, _row_bytes(planned))
+    for (begin, _), block in ahead(lambda rows: read(planned.feeds, *rows), ranges):
+        yield begin, computed(planned.compute, block, begin, size)
+
+
+def _row_bytes(planned: Plan) -> int:
+    row_bytes = planned_bytes(planned.datasets) // planned.row_count
+    return row_bytes + sum(feed.row_bytes for feed in planned.feeds)

@@ -1,0 +1,113 @@
+"""What a dump stores: datasets, known before their first row, and the sums of their rows."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+_MARK_BYTES = 8 << 20
+_MOST_MARKS = 100_000  # of all datasets together: the manifest holds them
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One dataset of a dump, known before its first row.
+
+    Attributes:
+        address: The layer output whose rows it holds.
+        shape: Rows first: (rows, *shape of one row).
+        dtype: Boolean, integer, float or complex. It is stored little-endian.
+    """
+
+    address: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return self.shape[1:]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, without what a container adds."""
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return int(np.prod(self.row_shape, dtype=object)) * self.dtype.itemsize
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """The dtype as it is on disk."""
+        return self.dtype.newbyteorder("<")
+
+
+def mark_rows(datasets: Sequence[Dataset]) -> int:
+    """Return after how many rows the checksums are kept again: about 8 MiB of all datasets.
+
+    Example:
+        >>> mark_rows([Dataset("a", (10**6, 1024), np.dtype("float32"))])
+        2048
+    """
+    rows = datasets[0].shape[0]
+    by_bytes = _MARK_BYTES // max(1, sum(dataset.row_bytes for dataset in datasets))
+    return max(1, by_bytes, -(-rows * len(datasets) // _MOST_MARKS))
+
+
+class Sums:
+    """The checksums of the rows of some datasets: CRC-32 from the first row on.
+
+    A sum goes on from the one before, so that each can be checked with the rows in between alone.
+
+    Attributes:
+        every: After how many rows the sums are kept as a mark.
+        now: The sums of all rows so far.
+        marks: The sums at rows `every`, 2 * `every` and so on.
+    """
+
+    def __init__(self, count: int, every: int) -> None:
+        self.every = every
+        self.rows = 0
+        self.now = [0] * count
+        self.marks: list[list[int]] = []
+
+    def add(self, arrays: Sequence[Array]) -> None:
+        """Take some more rows of each dataset, C-ordered and as they are stored."""
+        count = len(arrays[0])
+        at = 0
+        while at < count:
+            to = min(count, at + self.every - self.rows % self.every)
+            for index, rows in enumerate(arrays):
+                self.now[index] = checksum(rows[at:to], self.now[index])
+            self.rows += to - at
+            at = to
+            if self.rows % self.every == 0:
+                self.marks.append([*self.now])
+
+    def restore(self, rows: int, now: Sequence[int], marks: Sequence[Sequence[int]]) -> None:
+        """Go back to the sums of an earlier moment."""
+        self.rows, self.now, self.marks = rows, [*now], [[*mark] for mark in marks]
+
+
+def sum_of(
+    read: Callable[[int, int], Array], rows: tuple[int, int], row_bytes: int, before: int
+) -> int:
+    """Return the CRC-32 of a range of rows, read a few MiB at a time."""
+    step = max(1, _MARK_BYTES // max(1, row_bytes))
+    for start in range(*rows, step):
+        before = checksum(read(start, min(start + step, rows[1])), before)
+    return before
+
+
+def checksum(rows: Array, before: int = 0) -> int:
+    """Return the CRC-32 of C-ordered rows that follow rows of the checksum `before`."""
+    return zlib.crc32(rows.reshape(-1).view(np.uint8).data, before)
