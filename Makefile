@@ -1,13 +1,14 @@
 # Everything a fresh machine needs is Python 3.11 to 3.13 and make.
 #   make demo   set up, then list and extract the layers of a sample model
 #   make test   set up all engines, then lint, types and tests
+#   make nightly   1,000 kills and 2,000 power cuts of each kind of output
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # One version, not a range: where a CPU build of it lies ready it is taken, and nothing newer is.
 TORCH := torch==2.13.0
 
-.PHONY: demo test lint types tests bench clean
+.PHONY: demo test lint types tests nightly bench clean
 
 demo: $(VENV)/core.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/list_and_extract.sh demo-output
@@ -28,10 +29,14 @@ tests: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q --engine torch
 	$(BIN)/python -m pytest -q --engine openvino
 
+nightly: $(VENV)/dev.stamp
+	LAYERPROBE_KILLS=1000 LAYERPROBE_IMAGES=2000 $(BIN)/python -m pytest -q tests/test_faults.py tests/test_power.py
+
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.listing
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.journal
 	$(BIN)/python -m benchmarks.function
 	$(BIN)/python -m pip install -q tf_keras==2.21.0  # a contender of the next one alone
 	$(BIN)/python -m benchmarks.corpus
