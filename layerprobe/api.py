@@ -169,8 +169,8 @@ def extract(
     Args:
         model: A model file.
         layers: Addresses, or patterns of addresses; see `LayerTable.select`.
-        input: Rows: a file (.npy, .npz, HDF5; `file.h5::/dataset`), an array, or for several
-            inputs a mapping of names to these. None: made-up rows.
+        input: Rows: a file (.npy, .npz, HDF5; `file.h5::/dataset`; others as in docs/sources.md),
+            an array, or for several inputs a mapping of names to these. None: made-up rows.
         output: `NAME.h5`, or a folder for .npy files; by default `MODEL-activations.h5` in the
             current folder.
         start: Addresses to start from; the input's rows are then those of these tensors.
@@ -187,7 +187,8 @@ def extract(
             the device; see `layerprobe.reductions.Reductions`), source_backend and
             source_data_format, lambdas (pairs of a
             name and a formula) and custom_objects and architecture
-            (see `load`),
+            (see `load`), input_dtype and input_shape (the type of the numbers and the shape of a
+            row in files that are nothing but numbers),
             overwrite (replace an existing dump), quiet (keep what frameworks print at their start
             off stderr).
 

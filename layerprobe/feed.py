@@ -9,15 +9,24 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from layerprobe.errors import DataError
-from layerprobe.layers import Shape, TensorSpec
-from layerprobe.sources import Source, array_source, dataset_names, open_source
+from layerprobe.fit import check_fit, fits, text_of
+from layerprobe.layers import TensorSpec
+from layerprobe.sources import (
+    NOTHING_SAID,
+    STDIN,
+    Source,
+    SourceOptions,
+    array_source,
+    dataset_names,
+    open_source,
+)
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Given: TypeAlias = "str | Path | Array | Mapping[str, str | Path | Array] | Sequence[str]"
@@ -76,11 +85,11 @@ class Feed:
 
     def describe(self) -> dict[str, object]:
         """Return what the manifest says about this input."""
-        path = self.source.path
+        files = self.source.files
         return {
             "name": self.spec.name,
             "location": self.source.location,
-            "bytes": path.stat().st_size if path is not None else None,
+            "bytes": sum(path.stat().st_size for path in files) if files else None,
             "shape": list(self.source.shape),
             "dtype": str(self.source.dtype),
             "nan": self.nan,
@@ -132,6 +141,7 @@ def open_feeds(
     specs: Sequence[TensorSpec],
     limits: Mapping[str, int],
     unused: Collection[str] = (),
+    options: SourceOptions = NOTHING_SAID,
 ) -> list[Feed]:
     """Match what the user gave to the tensors to feed, and open it.
 
@@ -141,6 +151,7 @@ def open_feeds(
         specs: The tensors to feed.
         limits: For inputs that are token numbers, how many tokens there are.
         unused: Names of further inputs; what is given for them is left alone.
+        options: What files do not say of themselves.
 
     Raises:
         DataError: Something is missing, left over, or does not fit the model.
@@ -152,12 +163,14 @@ def open_feeds(
         lacking = f"No data was given for {', '.join(missing)}." if missing else ""
         strange = f"There is no input {', '.join(unknown)}." if unknown else ""
         raise _unmatched(f"{strange} {lacking}".strip(), specs)
+    if sum(str(named[spec.name]) == STDIN for spec in specs) > 1:
+        raise _unmatched("Standard input ('-') is given twice, and can be read once.", specs)
     feeds = []
     try:
         for spec in specs:
-            source = _open(named[spec.name], spec)
+            source = _open(named[spec.name], spec, options)
             feeds.append(Feed(spec, source, limits.get(spec.name)))
-            _check_fit(source, spec)
+            check_fit(source, spec)
         _check_rows(feeds)
     except BaseException:
         close_feeds(feeds)
@@ -224,48 +237,14 @@ def _unnamed(item: Any, specs: Sequence[TensorSpec]) -> dict[str, Any]:
     )
 
 
-def _open(given: Any, spec: TensorSpec) -> Source:
+def _open(given: Any, spec: TensorSpec, options: SourceOptions) -> Source:
     if not isinstance(given, (str, Path)):
         return array_source(given, f"<array for {spec.name}>")
-    return open_source(str(given), fits=lambda shape, dtype: _fits(shape, dtype, spec.shape))
-
-
-def _fits(shape: Sequence[int], dtype: np.dtype[Any], wanted: Shape | None) -> bool:
-    if dtype.kind not in "biuf":
-        return False
-    if wanted is None:
-        return True
-    return len(shape) == len(wanted) and _agree(shape[1:], wanted[1:])
-
-
-def _agree(have: Sequence[int], wanted: Shape) -> bool:
-    """Tell whether sizes are the wanted ones, where None takes any."""
-    pairs = zip(have, wanted, strict=False)
-    return len(have) == len(wanted) and all(want in (None, size) for size, want in pairs)
-
-
-def _check_fit(source: Source, spec: TensorSpec) -> None:
-    if _fits(source.shape, source.dtype, spec.shape):
-        return
-    wanted, have = spec.shape or (), source.shape
-    fix = ""
-    if _agree(have, wanted[1:]):
-        fix = "Is this a single row? The first axis counts the rows: x[None]."
-    elif wanted[-1:] == (1,) and _agree(have[1:], wanted[1:-1]):
-        fix = "The last axis of size 1 is missing: add it, as in x[..., None]."
-    elif sorted(map(str, have[1:])) == sorted(map(str, wanted[1:])):
-        fix = "The same axes in another order: transpose the data."
-    raise DataError(
-        f"{source.location} holds rows of shape {_text(have[1:])}.",
-        expected=f"rows of shape {_text(wanted[1:])} for input {spec.name!r}",
-        fix=fix,
-        location=source.location,
-        shape=have,
+    return open_source(
+        str(given),
+        fits=lambda shape, dtype: fits(shape, dtype, spec.shape),
+        options=replace(options, wanted=spec.shape, wanted_dtype=spec.dtype or ""),
     )
-
-
-def _text(shape: Shape) -> str:
-    return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
 
 
 def _check_rows(feeds: Sequence[Feed]) -> None:
@@ -277,7 +256,7 @@ def _check_rows(feeds: Sequence[Feed]) -> None:
 
 
 def _unmatched(what: str, specs: Sequence[TensorSpec]) -> DataError:
-    wanted = ", ".join(f"{spec.name} {_text(spec.shape or ())}" for spec in specs)
+    wanted = ", ".join(f"{spec.name} {text_of(spec.shape or ())}" for spec in specs)
     one_file = ", or one .npz or HDF5 file with arrays of these names" if len(specs) > 1 else ""
     return DataError(
         what,

@@ -13,6 +13,7 @@ import numpy as np
 
 from layerprobe.batches import planned_bytes
 from layerprobe.sinks import Dataset
+from layerprobe.sources import sizes
 
 if TYPE_CHECKING:
     from layerprobe.feed import Feed
@@ -157,6 +158,8 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
             "topk": plan.options.topk,
             "source_backend": plan.options.source_backend,
             "source_data_format": plan.options.source_data_format,
+            "input_dtype": plan.options.input_dtype,
+            "input_shape": sizes(plan.options.input_shape),
             "lambdas": dict(plan.options.lambdas),
             "custom_objects": plan.options.custom_objects,
             "architecture": plan.options.architecture,

@@ -1,4 +1,4 @@
-"""Where rows come from: .npy, .npz, HDF5, or an array in memory. The only place that reads data.
+"""Where rows come from: files of many kinds, or an array in memory. The only place that reads data.
 
 The pipeline sees one narrow thing, a `Source`: a shape, a dtype, and rows by range. Whatever the
 kind of file, memory use does not grow with the number of rows, nothing in a file is ever run or
@@ -16,12 +16,18 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from layerprobe.sources.location import kind_of, split
+from layerprobe.sources.location import kind_of, known_kind, split
 from layerprobe.sources.memory import array_source
 from layerprobe.sources.npy import open_npy
 from layerprobe.sources.npz import npz_names, open_npz
+from layerprobe.sources.options import SourceOptions, sizes
+from layerprobe.sources.raw import open_raw, refuse_dtype
+from layerprobe.sources.stream import open_stdin
 
-__all__ = ["Source", "array_source", "dataset_names", "open_source"]
+__all__ = ["Source", "SourceOptions", "array_source", "dataset_names", "open_source", "sizes"]
+
+STDIN = "-"
+NOTHING_SAID = SourceOptions()
 
 
 class Source(Protocol):
@@ -31,10 +37,11 @@ class Source(Protocol):
 
     Attributes:
         location: What the user wrote, for messages and the manifest.
-        path: The file, or None for rows from memory.
+        path: The file, or None for rows from memory, from a stream or from several files.
         key: The array's name inside its file, or None where the file is one array.
         shape: Rows first; at least one row.
         dtype: Booleans, integers or floats, in native byte order.
+        seekable: Whether rows can be read again and in any order; if not, each can be read once.
     """
 
     location: str
@@ -42,6 +49,12 @@ class Source(Protocol):
     key: str | None
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    seekable: bool
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files the rows come from."""
+        ...
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:
         """Return the rows `start` to `stop` (excluded), C-contiguous, in memory of their own.
@@ -69,14 +82,17 @@ def open_source(
     location: str | os.PathLike[str],
     *,
     fits: Callable[[tuple[int, ...], np.dtype[Any]], bool] | None = None,
+    options: SourceOptions = NOTHING_SAID,
 ) -> Source:
     """Open the rows that a location names.
 
     Args:
         location: `x.npy`; `x.npz::name`; `file.h5::/group/dataset`; or an .npz or HDF5 file alone,
-            if exactly one array in it comes into question. The kind is told by content.
+            if exactly one array in it comes into question. The kind is told by content; a file of
+            plain numbers by `options.dtype`. "-" is an .npy on standard input.
         fits: Whether an array of this shape (rows first) and native dtype is wanted. Asked only to
             choose among the arrays of a file that was given without a name.
+        options: What files do not say of themselves.
 
     Raises:
         DataError: The file is missing (exit code 66), is in use by a writer (75), would have to run
@@ -93,7 +109,14 @@ def open_source(
                [4., 5.]]))
     """
     location = os.fspath(location)
+    if location == STDIN:
+        return open_stdin(again=options.again)
     path, key = split(location)
+    if options.dtype is not None:
+        known = known_kind(location, path)
+        if known is not None:
+            raise refuse_dtype(location, known)
+        return open_raw(location, path, key, options)
     kind = kind_of(location, path)
     if kind == "npy":
         return open_npy(location, path, key)
@@ -112,15 +135,17 @@ def dataset_names(location: str | os.PathLike[str]) -> list[str] | None:
 
     Returns:
         Names to put behind `location::`, usable or not (opening one that is not says why). None
-        where the location is one array: an .npy, or one already named.
+        where the location is one array, such as an .npy, or one already named.
 
     Raises:
-        DataError: The file is missing, damaged, or of another kind.
+        DataError: The file is missing or damaged.
     """
     location = os.fspath(location)
+    if location == STDIN:
+        return None
     path, key = split(location)
-    kind = kind_of(location, path)
-    if key is not None or kind == "npy":
+    kind = known_kind(location, path)
+    if key is not None or kind in {None, "npy"}:
         return None
     if kind == "npz":
         return npz_names(location, path)

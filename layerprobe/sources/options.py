@@ -1,0 +1,79 @@
+"""How to read what does not say it itself: raw numbers, pictures, tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerprobe.errors import DataError
+from layerprobe.layers import Shape
+
+_WORDS = "float32, float64, float16, uint8, int8, int16, int32, int64, bool, or >f4 for big-endian"
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What the user says of the data, and what the model wants of them.
+
+    Attributes:
+        dtype: Of the numbers in a file that is nothing but numbers; None for files that say it.
+        row_shape: The shape of a row, for such a file and for tables; None: as the model wants it.
+        wanted: The shape that the model wants, rows first, where None takes any size; None if
+            nobody knows.
+        wanted_dtype: The dtype that the model wants, "" if nobody knows.
+        again: Whether rows will be read more than once.
+    """
+
+    dtype: str | None = None
+    row_shape: tuple[int, ...] | None = None
+    wanted: Shape | None = None
+    wanted_dtype: str = ""
+    again: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None:
+            self.number_type()
+
+    def number_type(self) -> np.dtype[np.generic]:
+        """Return the dtype of the numbers of a raw file.
+
+        Raises:
+            DataError: It is no type of numbers (exit code 2).
+        """
+        try:
+            found = np.dtype(self.dtype)
+        except (TypeError, ValueError, SyntaxError):
+            found = np.dtype(object)
+        if found.kind not in "biuf":
+            raise DataError(
+                f"The type {self.dtype!r} of the input is not known.",
+                expected=_WORDS,
+                exit_code=2,
+            )
+        return found
+
+
+def sizes(text: str | Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return the shape of a row from "224,224,3"; "" is that of rows of one number each.
+
+    Raises:
+        DataError: It is no list of positive whole numbers (exit code 2).
+
+    Example:
+        >>> sizes("224,224,3"), sizes("8")
+        ((224, 224, 3), (8,))
+    """
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        text = ",".join(map(str, text))
+    if not re.fullmatch(r"([1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*)?", text):
+        raise DataError(
+            f"The shape {text!r} of a row is not a list of sizes.",
+            expected="whole numbers from 1 with commas between, such as 224,224,3",
+            exit_code=2,
+        )
+    return tuple(int(size) for size in text.split(",") if size)
