@@ -26,6 +26,7 @@ from layerprobe.sources import (
     array_source,
     dataset_names,
     open_source,
+    open_sources,
 )
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -128,8 +129,10 @@ class Feed:
 
     def _misfit(self, rows: Array, wrong: Array, start: int, expected: str) -> DataError:
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        place = self.source.place_of(start + where[0])
         return DataError(
-            f"{self.source.location} holds {rows[where]} in row {start + where[0]}.",
+            f"{self.source.location} holds {rows[where]} in row {start + where[0]}"
+            f"{f' ({place})' if place else ''}.",
             expected=f"{expected}, for input {self.spec.name!r}",
             location=self.source.location,
             row=start + where[0],
@@ -147,7 +150,8 @@ def open_feeds(
 
     Args:
         given: A file, an array, a mapping of names to either, or strings `name=file`. One .npz or
-            HDF5 file is enough for several tensors if its arrays have their names.
+            HDF5 file is enough for several tensors if its arrays have their names; several files
+            without names are one source for one tensor.
         specs: The tensors to feed.
         limits: For inputs that are token numbers, how many tokens there are.
         unused: Names of further inputs; what is given for them is left alone.
@@ -163,7 +167,7 @@ def open_feeds(
         lacking = f"No data was given for {', '.join(missing)}." if missing else ""
         strange = f"There is no input {', '.join(unknown)}." if unknown else ""
         raise _unmatched(f"{strange} {lacking}".strip(), specs)
-    if sum(str(named[spec.name]) == STDIN for spec in specs) > 1:
+    if sum(isinstance(named[spec.name], str) and named[spec.name] == STDIN for spec in specs) > 1:
         raise _unmatched("Standard input ('-') is given twice, and can be read once.", specs)
     feeds = []
     try:
@@ -192,8 +196,11 @@ def _named(given: Given, specs: Sequence[TensorSpec], unused: Collection[str]) -
     if isinstance(given, (list, tuple)) and all(isinstance(g, (str, Path)) for g in given):
         items = list(given)
     named: dict[str, Any] = {}
-    for item in items:
-        name, location = _name_and_location(item, [*(spec.name for spec in specs), *unused])
+    names = [*(spec.name for spec in specs), *unused]
+    pairs = [_name_and_location(item, names) for item in items]
+    if len(items) > 1 and len(specs) == 1 and all(name is None for name, _ in pairs):
+        return {specs[0].name: [str(location) for _, location in pairs]}
+    for item, (name, location) in zip(items, pairs, strict=True):
         if name is None and len(items) == 1:
             return _unnamed(item, specs)
         if name is None or name in named:
@@ -218,15 +225,14 @@ def _name_and_location(item: Any, names: Sequence[str]) -> tuple[str | None, Any
 
 
 def _exists(location: str) -> bool:
-    return Path(location.partition("::")[0]).is_file()
+    return Path(location.partition("::")[0]).exists()
 
 
 def _unnamed(item: Any, specs: Sequence[TensorSpec]) -> dict[str, Any]:
     """Return what to feed to each tensor if one thing was given for all of them."""
-    inside = dataset_names(str(item)) if isinstance(item, (str, Path)) else None
-    inside = [name.strip("/") for name in inside or ()]
+    inside = (dataset_names(str(item)) if isinstance(item, (str, Path)) else None) or {}
     if len(inside) > 1 and all(spec.name in inside for spec in specs):
-        return {spec.name: f"{item}::{spec.name}" for spec in specs}
+        return {spec.name: inside[spec.name] for spec in specs}
     if len(specs) == 1:
         return {specs[0].name: item}
     raise _unmatched(
@@ -238,13 +244,17 @@ def _unnamed(item: Any, specs: Sequence[TensorSpec]) -> dict[str, Any]:
 
 
 def _open(given: Any, spec: TensorSpec, options: SourceOptions) -> Source:
-    if not isinstance(given, (str, Path)):
+    several = isinstance(given, list) and all(isinstance(place, str) for place in given)
+    if not several and not isinstance(given, (str, Path)):
         return array_source(given, f"<array for {spec.name}>")
-    return open_source(
-        str(given),
-        fits=lambda shape, dtype: fits(shape, dtype, spec.shape),
-        options=replace(options, wanted=spec.shape, wanted_dtype=spec.dtype or ""),
-    )
+
+    def fitting(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
+        return fits(shape, dtype, spec.shape)
+
+    said = replace(options, wanted=spec.shape, wanted_dtype=spec.dtype or "")
+    if several:
+        return open_sources(given, fits=fitting, options=said)
+    return open_source(str(given), fits=fitting, options=said)
 
 
 def _check_rows(feeds: Sequence[Feed]) -> None:

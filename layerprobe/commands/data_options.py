@@ -10,9 +10,9 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ROWS = (
-    "Rows: a .npy, .npz or HDF5 file, file.h5::/dataset, a file of plain numbers with "
-    "--input-dtype, or - for an .npy on standard input. With several model inputs, NAME=DATA for "
-    "each."
+    "Rows: a .npy, .npz or HDF5 file, file.h5::/dataset, 'parts/*.npy' for several files as one, a "
+    "file of plain numbers with --input-dtype, or - for an .npy on standard input. With several "
+    "model inputs, NAME=DATA for each."
 )
 
 _READING = (

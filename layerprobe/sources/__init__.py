@@ -8,7 +8,8 @@ unpickled, no other file is opened than the one given, and what cannot be read i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -16,15 +17,27 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from layerprobe.sources.choose import Fits
 from layerprobe.sources.location import kind_of, known_kind, split
 from layerprobe.sources.memory import array_source
 from layerprobe.sources.npy import open_npy
 from layerprobe.sources.npz import npz_names, open_npz
 from layerprobe.sources.options import SourceOptions, sizes
 from layerprobe.sources.raw import open_raw, refuse_dtype
+from layerprobe.sources.several import expand, open_several
 from layerprobe.sources.stream import open_stdin
 
-__all__ = ["Source", "SourceOptions", "array_source", "dataset_names", "open_source", "sizes"]
+__all__ = [
+    "NOTHING_SAID",
+    "STDIN",
+    "Source",
+    "SourceOptions",
+    "array_source",
+    "dataset_names",
+    "open_source",
+    "open_sources",
+    "sizes",
+]
 
 STDIN = "-"
 NOTHING_SAID = SourceOptions()
@@ -56,6 +69,10 @@ class Source(Protocol):
         """The files the rows come from."""
         ...
 
+    def place_of(self, row: int) -> str:
+        """Return where a row comes from, if that says more than its number; else ""."""
+        ...
+
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:
         """Return the rows `start` to `stop` (excluded), C-contiguous, in memory of their own.
 
@@ -81,7 +98,7 @@ class Source(Protocol):
 def open_source(
     location: str | os.PathLike[str],
     *,
-    fits: Callable[[tuple[int, ...], np.dtype[Any]], bool] | None = None,
+    fits: Fits | None = None,
     options: SourceOptions = NOTHING_SAID,
 ) -> Source:
     """Open the rows that a location names.
@@ -89,7 +106,8 @@ def open_source(
     Args:
         location: `x.npy`; `x.npz::name`; `file.h5::/group/dataset`; or an .npz or HDF5 file alone,
             if exactly one array in it comes into question. The kind is told by content; a file of
-            plain numbers by `options.dtype`. "-" is an .npy on standard input.
+            plain numbers by `options.dtype`. "-" is an .npy on standard input; a pattern such as
+            `parts/*.npy` is all files that match, in plain order, one after the other.
         fits: Whether an array of this shape (rows first) and native dtype is wanted. Asked only to
             choose among the arrays of a file that was given without a name.
         options: What files do not say of themselves.
@@ -111,6 +129,29 @@ def open_source(
     location = os.fspath(location)
     if location == STDIN:
         return open_stdin(again=options.again)
+    places = expand(location)
+    if places is not None:
+        return open_several(location, places, partial(_open_file, fits=fits, options=options))
+    return _open_file(location, fits, options)
+
+
+def open_sources(
+    locations: Sequence[str],
+    *,
+    fits: Fits | None = None,
+    options: SourceOptions = NOTHING_SAID,
+) -> Source:
+    """Open several locations, or patterns, as one source, in the order given.
+
+    Raises:
+        DataError: As for `open_source`; or one has rows of another shape or dtype than the first.
+    """
+    places = [place for given in locations for place in expand(given) or [given]]
+    opener = partial(_open_file, fits=fits, options=options)
+    return open_several(", ".join(locations), places, opener)
+
+
+def _open_file(location: str, fits: Fits | None, options: SourceOptions) -> Source:
     path, key = split(location)
     if options.dtype is not None:
         known = known_kind(location, path)
@@ -127,28 +168,29 @@ def open_source(
     return open_hdf5(location, path, key, fits)
 
 
-def dataset_names(location: str | os.PathLike[str]) -> list[str] | None:
-    """Return the names of all arrays in an .npz or HDF5 file, to match several inputs by name.
+def dataset_names(location: str | os.PathLike[str]) -> dict[str, str] | None:
+    """Return all arrays in an .npz or HDF5 file or group, to match several inputs by name.
 
     Args:
         location: As for `open_source`.
 
     Returns:
-        Names to put behind `location::`, usable or not (opening one that is not says why). None
+        Where each array is, by its name, usable or not (opening one that is not says why). None
         where the location is one array, such as an .npy, or one already named.
 
     Raises:
         DataError: The file is missing or damaged.
     """
     location = os.fspath(location)
-    if location == STDIN:
+    if location == STDIN or expand(location) is not None:
         return None
     path, key = split(location)
     kind = known_kind(location, path)
-    if key is not None or kind in {None, "npy"}:
+    if kind == "npz" and key is None:
+        return {name: f"{path}::{name}" for name in npz_names(location, path)}
+    if kind != "hdf5":
         return None
-    if kind == "npz":
-        return npz_names(location, path)
     from layerprobe.sources.hdf5 import hdf5_names
 
-    return hdf5_names(location, path)
+    found = hdf5_names(location, path, key)
+    return {name: f"{path}::{place}" for name, place in found.items()} or None
