@@ -188,7 +188,8 @@ def extract(
             source_data_format, lambdas (pairs of a
             name and a formula) and custom_objects and architecture
             (see `load`), input_dtype and input_shape (the type of the numbers and the shape of a
-            row in files that are nothing but numbers),
+            row in files that are nothing but numbers), preprocess (how the values of images are
+            scaled: a network of keras.applications by name, or a mode),
             overwrite (replace an existing dump), quiet (keep what frameworks print at their start
             off stderr).
 

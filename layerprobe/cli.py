@@ -47,8 +47,8 @@ Examples:
   layerprobe extract model.keras -l 'block*_conv?' -i images.h5::/train -o features.h5
   layerprobe extract pairs.keras -l encoder@0 -i left=a.npy -i right=b.npy -o out
   layerprobe extract model.keras -l logits --from pool5 -i pool5.npy -o logits.h5
-  zcat x.npy.gz | layerprobe extract model.keras -l 3 -i - -o features.h5
-  layerprobe extract model.keras -l 3 -i x.bin --input-dtype uint8 -o features.h5
+  layerprobe extract model.keras -l 3 -i - -o features.h5 < x.npy
+  layerprobe extract model.keras -l 3 -i photos/ --preprocess resnet50 -o features.h5
 """
 
 

@@ -84,9 +84,14 @@ class Feed:
                 raise self._misfit(rows, wrong, start, f"integers from 0 to {self.limit - 1}")
         return cast
 
-    def describe(self) -> dict[str, object]:
-        """Return what the manifest says about this input."""
+    def describe(self, rows: tuple[int, int] | None = None) -> dict[str, object]:
+        """Return what the manifest says about this input.
+
+        Args:
+            rows: The rows that were used, for their ids; all by default.
+        """
         files = self.source.files
+        ids = self.source.row_ids(*(rows or (0, self.rows)))
         return {
             "name": self.spec.name,
             "location": self.source.location,
@@ -95,6 +100,7 @@ class Feed:
             "dtype": str(self.source.dtype),
             "nan": self.nan,
             "sha256_of_rows": self._digest.hexdigest(),
+            **({} if ids is None else {"row_ids": ids}),
         }
 
     @property
@@ -167,6 +173,13 @@ def open_feeds(
         lacking = f"No data was given for {', '.join(missing)}." if missing else ""
         strange = f"There is no input {', '.join(unknown)}." if unknown else ""
         raise _unmatched(f"{strange} {lacking}".strip(), specs)
+    if options.preprocess is not None and all(len(spec.shape or ()) != 4 for spec in specs):
+        raise DataError(
+            f"--preprocess {options.preprocess} is for images, and the model takes none.",
+            expected=f"an input of height, width and channels; it has {_listed(specs)}",
+            fix="Leave it out.",
+            exit_code=2,
+        )
     if sum(isinstance(named[spec.name], str) and named[spec.name] == STDIN for spec in specs) > 1:
         raise _unmatched("Standard input ('-') is given twice, and can be read once.", specs)
     feeds = []
@@ -265,8 +278,12 @@ def _check_rows(feeds: Sequence[Feed]) -> None:
         )
 
 
+def _listed(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name} {text_of(spec.shape or ())}" for spec in specs)
+
+
 def _unmatched(what: str, specs: Sequence[TensorSpec]) -> DataError:
-    wanted = ", ".join(f"{spec.name} {text_of(spec.shape or ())}" for spec in specs)
+    wanted = _listed(specs)
     one_file = ", or one .npz or HDF5 file with arrays of these names" if len(specs) > 1 else ""
     return DataError(
         what,

@@ -19,6 +19,7 @@ class InputOptions:
 
     input_dtype: str | None = None
     input_shape: str | Sequence[int] | None = None
+    preprocess: str | None = None
 
     @property
     def sources(self) -> SourceOptions:
@@ -27,7 +28,11 @@ class InputOptions:
         Raises:
             DataError: It is not understood (exit code 2).
         """
-        return SourceOptions(dtype=self.input_dtype, row_shape=sizes(self.input_shape))
+        return SourceOptions(
+            dtype=self.input_dtype,
+            row_shape=sizes(self.input_shape),
+            preprocess=self.preprocess,
+        )
 
 
 @dataclass(frozen=True)

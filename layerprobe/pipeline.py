@@ -276,9 +276,11 @@ def check_distinct(target: Path, file: ModelFile, feeds: Sequence[Feed]) -> None
     Raises:
         OutputError: It is (exit code 2).
     """
+    if not target.exists():
+        return
     data = [(f"the data for {feed.spec.name}", p) for feed in feeds for p in feed.source.files]
     for what, path in [("the model", file.path), *data]:
-        if target.exists() and target.samefile(path):
+        if target.samefile(path):
             raise OutputError(
                 f"The output {target} is also {what}.",
                 expected="a file of its own for the output",

@@ -64,6 +64,7 @@ THIRD_PARTY = {
     },
     "yaml": {"modelfile/architecture.py"},
     "rich": {"screen.py"},
+    "PIL": {"sources/images.py"},
     "h5py": {
         "modelfile/hdf5.py",
         "modelfile/keras_zip.py",

@@ -107,6 +107,7 @@ DEFAULTS = {
     "project": 0,
     "topk": 0,
     "lambdas": {},
+    **dict.fromkeys(("input_dtype", "input_shape", "preprocess")),
     **dict.fromkeys(("source_backend", "source_data_format", "custom_objects", "architecture")),
 }
 

@@ -10,9 +10,9 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ROWS = (
-    "Rows: a .npy, .npz or HDF5 file, file.h5::/dataset, 'parts/*.npy' for several files as one, a "
-    "file of plain numbers with --input-dtype, or - for an .npy on standard input. With several "
-    "model inputs, NAME=DATA for each."
+    "Rows: a .npy, .npz or HDF5 file, file.h5::/dataset, a folder of images, 'parts/*.npy' for "
+    "several files as one, a file of plain numbers with --input-dtype, or - for an .npy on "
+    "standard input. With several model inputs, NAME=DATA for each."
 )
 
 _READING = (
@@ -22,6 +22,10 @@ _READING = (
     click.option("--input-shape", metavar="SIZES",
                  help="The shape of a row of such a file: 224,224,3.  [default: as the model takes "
                  "it]"),
+    click.option("--preprocess", metavar="NAME",
+                 help="Scale the values of images as for this network of keras.applications "
+                 "(resnet50, mobilenet_v2, …), or as caffe, tf, torch, unit (0 to 1) or none.  "
+                 "[default: none]"),
 )  # fmt: skip
 
 

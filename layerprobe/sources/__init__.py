@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -18,11 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from layerprobe.sources.choose import Fits
+from layerprobe.sources.extras import need
 from layerprobe.sources.location import kind_of, known_kind, split
 from layerprobe.sources.memory import array_source
+from layerprobe.sources.names import is_image
 from layerprobe.sources.npy import open_npy
 from layerprobe.sources.npz import npz_names, open_npz
 from layerprobe.sources.options import SourceOptions, sizes
+from layerprobe.sources.preprocessing import Scaled
 from layerprobe.sources.raw import open_raw, refuse_dtype
 from layerprobe.sources.several import expand, open_several
 from layerprobe.sources.stream import open_stdin
@@ -73,6 +75,10 @@ class Source(Protocol):
         """Return where a row comes from, if that says more than its number; else ""."""
         ...
 
+    def row_ids(self, start: int, stop: int) -> list[str] | None:
+        """Return what the rows `start` to `stop` are called, if they have names; else None."""
+        ...
+
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:
         """Return the rows `start` to `stop` (excluded), C-contiguous, in memory of their own.
 
@@ -107,7 +113,8 @@ def open_source(
         location: `x.npy`; `x.npz::name`; `file.h5::/group/dataset`; or an .npz or HDF5 file alone,
             if exactly one array in it comes into question. The kind is told by content; a file of
             plain numbers by `options.dtype`. "-" is an .npy on standard input; a pattern such as
-            `parts/*.npy` is all files that match, in plain order, one after the other.
+            `parts/*.npy` is all files that match, in plain order, one after the other; a folder is
+            the images in it.
         fits: Whether an array of this shape (rows first) and native dtype is wanted. Asked only to
             choose among the arrays of a file that was given without a name.
         options: What files do not say of themselves.
@@ -128,11 +135,8 @@ def open_source(
     """
     location = os.fspath(location)
     if location == STDIN:
-        return open_stdin(again=options.again)
-    places = expand(location)
-    if places is not None:
-        return open_several(location, places, partial(_open_file, fits=fits, options=options))
-    return _open_file(location, fits, options)
+        return _scaled(open_stdin(again=options.again), options)
+    return _scaled(_opened(location, fits, options), options)
 
 
 def open_sources(
@@ -146,9 +150,47 @@ def open_sources(
     Raises:
         DataError: As for `open_source`; or one has rows of another shape or dtype than the first.
     """
-    places = [place for given in locations for place in expand(given) or [given]]
-    opener = partial(_open_file, fits=fits, options=options)
-    return open_several(", ".join(locations), places, opener)
+    joined = open_several(
+        ", ".join(locations), locations, lambda place: _opened(place, fits, options)
+    )
+    return _scaled(joined, options)
+
+
+def _opened(location: str, fits: Fits | None, options: SourceOptions) -> Source:
+    """Open a folder, the files of a pattern, or one file."""
+    if Path(location).is_dir():
+        return _images(location, Path(location), None, options)
+    places = expand(location)
+    if places is None:
+        return _open_file(location, fits, options)
+    if all(map(is_image, places)) and options.dtype is None:
+        return _images(location, Path(), places, options)
+    return open_several(location, places, lambda place: _open_file(place, fits, options))
+
+
+def _images(
+    location: str, folder: Path, names: Sequence[str] | None, options: SourceOptions
+) -> Source:
+    """Open images: all of a folder where no names are given."""
+    if options.dtype is not None:
+        raise refuse_dtype(location, "a folder of images")
+    need("PIL", "images", location)
+    from layerprobe.sources.images import ImageSource, images_in
+
+    found = images_in(location, folder) if names is None else names
+    return ImageSource(location, folder, found, options)
+
+
+def _scaled(source: Source, options: SourceOptions) -> Source:
+    """Return images with their values as the network had them in training."""
+    if options.preprocess is None or len(source.shape) != 4:
+        return source
+    try:
+        axis = options.image_layout(source.location)[1]
+        return Scaled(source, options.preprocess, axis)
+    except BaseException:
+        source.close()
+        raise
 
 
 def _open_file(location: str, fits: Fits | None, options: SourceOptions) -> Source:
@@ -156,8 +198,10 @@ def _open_file(location: str, fits: Fits | None, options: SourceOptions) -> Sour
     if options.dtype is not None:
         known = known_kind(location, path)
         if known is not None:
-            raise refuse_dtype(location, known)
+            raise refuse_dtype(location, f"an {known.upper()} file")
         return open_raw(location, path, key, options)
+    if is_image(path):
+        return _images(location, path.parent, [path.name], options)
     kind = kind_of(location, path)
     if kind == "npy":
         return open_npy(location, path, key)
@@ -182,7 +226,7 @@ def dataset_names(location: str | os.PathLike[str]) -> dict[str, str] | None:
         DataError: The file is missing or damaged.
     """
     location = os.fspath(location)
-    if location == STDIN or expand(location) is not None:
+    if location == STDIN or Path(location).is_dir() or expand(location) is not None:
         return None
     path, key = split(location)
     kind = known_kind(location, path)

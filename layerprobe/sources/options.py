@@ -10,7 +10,9 @@ import numpy as np
 
 from layerprobe.errors import DataError
 from layerprobe.layers import Shape
+from layerprobe.sources.preprocessing import mode_of
 
+_CHANNELS = (1, 3, 4)
 _WORDS = "float32, float64, float16, uint8, int8, int16, int32, int64, bool, or >f4 for big-endian"
 
 
@@ -20,7 +22,8 @@ class SourceOptions:
 
     Attributes:
         dtype: Of the numbers in a file that is nothing but numbers; None for files that say it.
-        row_shape: The shape of a row, for such a file and for tables; None: as the model wants it.
+        row_shape: The shape of a row, where files do not say it; None: as the model wants it.
+        preprocess: How the values of images are scaled: a network of keras.applications, or a mode.
         wanted: The shape that the model wants, rows first, where None takes any size; None if
             nobody knows.
         wanted_dtype: The dtype that the model wants, "" if nobody knows.
@@ -29,6 +32,7 @@ class SourceOptions:
 
     dtype: str | None = None
     row_shape: tuple[int, ...] | None = None
+    preprocess: str | None = None
     wanted: Shape | None = None
     wanted_dtype: str = ""
     again: bool = False
@@ -36,6 +40,8 @@ class SourceOptions:
     def __post_init__(self) -> None:
         if self.dtype is not None:
             self.number_type()
+        if self.preprocess is not None:
+            mode_of(self.preprocess)
 
     def number_type(self) -> np.dtype[np.generic]:
         """Return the dtype of the numbers of a raw file.
@@ -54,6 +60,34 @@ class SourceOptions:
                 exit_code=2,
             )
         return found
+
+    def image_layout(self, location: str) -> tuple[int, int, tuple[int | None, int | None]]:
+        """Return how the model takes images.
+
+        Returns:
+            The number of channels, their axis (-1, or 1 where they come first), height and width.
+
+        Raises:
+            DataError: It takes no images.
+        """
+        wanted = self.wanted
+        if self.row_shape is not None:
+            wanted = (None, *self.row_shape)
+        if wanted is None:
+            return 3, -1, (None, None)
+        if len(wanted) == 4:
+            _, first, middle, last = wanted
+            if last in _CHANNELS or last is None:
+                return last or 3, -1, (first, middle)
+            if first in _CHANNELS:
+                return first, 1, (middle, last)
+        raise DataError(
+            f"{location} holds images, and the model takes rows of shape "
+            f"({', '.join('any' if size is None else str(size) for size in wanted[1:])}).",
+            expected="height, width and 1, 3 or 4 channels, which may also come first",
+            fix="Make arrays of them that fit, and give those.",
+            location=location,
+        )
 
 
 def sizes(text: str | Sequence[int] | None) -> tuple[int, ...] | None:

@@ -62,7 +62,7 @@ def _row_shape(location: str, options: SourceOptions) -> tuple[int, ...]:
 def refuse_dtype(location: str, kind: str) -> DataError:
     """Return the error for a file that says its dtype itself, given with another one."""
     return DataError(
-        f"{location} is an {kind.upper()} file, which says its dtype itself.",
+        f"{location} is {kind}, which says its dtype itself.",
         expected="--input-dtype for files of plain numbers alone",
         fix="Leave out --input-dtype; rows are cast to what the model takes.",
         exit_code=2,

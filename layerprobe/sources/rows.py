@@ -130,6 +130,11 @@ class RowReader:
         del row
         return ""
 
+    def row_ids(self, start: int, stop: int) -> list[str] | None:
+        """Return what the rows `start` to `stop` are called, if they have names; else None."""
+        del start, stop
+        return None
+
     def read(self, start: int, stop: int) -> Array:
         """Return the rows `start` to `stop` (excluded) as an array of their own.
 

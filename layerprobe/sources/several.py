@@ -11,7 +11,7 @@ import bisect
 import glob
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +85,7 @@ class _Parts:
     """The files, opened when they are needed and closed again when there are too many."""
 
     def __init__(self, places: Sequence[str], opener: Callable[[str], Source]) -> None:
-        self._places = places
+        self.places = places
         self._opener = opener
         self._open: OrderedDict[int, Source] = OrderedDict()
         self.files: list[Path] = []
@@ -105,7 +105,7 @@ class _Parts:
         if part is None:
             while len(self._open) >= _MOST_OPEN:
                 self._open.popitem(last=False)[1].close()
-            part = self._opener(self._places[number])
+            part = self._opener(self.places[number])
             if number == 0 and len(self.starts) == 1:
                 self.first = (part.location, part.shape[1:], part.dtype)
         self._open[number] = part
@@ -158,16 +158,32 @@ class JoinedSource(RowReader):
     def place_of(self, row: int) -> str:
         """Return the file of a row, and its number there."""
         number = bisect.bisect_right(self._parts.starts, row) - 1
-        return f"row {row - self._parts.starts[number]} of {self._parts.files[number]}"
+        return f"row {row - self._parts.starts[number]} of {self._parts.places[number]}"
+
+    def row_ids(self, start: int, stop: int) -> list[str] | None:
+        """Return the ids of some rows if all files have ids."""
+        found: list[str] = []
+        for number, begin, end in self._within(start, stop):
+            ids = self._parts.whole(number).row_ids(begin, end)
+            if ids is None:
+                return None
+            found += ids
+        return found
 
     def _fetch(self, start: int, stop: int) -> Array:
         rows = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        at = 0
+        for number, begin, end in self._within(start, stop):
+            rows[at : at + end - begin] = self._parts.whole(number).read(begin, end)
+            at += end - begin
+        return rows
+
+    def _within(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the files that some rows lie in, and the range of rows in each."""
         for number, (first, last) in enumerate(itertools.pairwise(self._parts.starts)):
             begin, end = max(start, first), min(stop, last)
             if begin < end:
-                part = self._parts.whole(number)
-                rows[begin - start : end - start] = part.read(begin - first, end - first)
-        return rows
+                yield number, begin - first, end - first
 
     def _release(self) -> None:
         self._parts.close()
