@@ -189,7 +189,8 @@ def extract(
             name and a formula) and custom_objects and architecture
             (see `load`), input_dtype and input_shape (the type of the numbers and the shape of a
             row in files that are nothing but numbers), preprocess (how the values of images are
-            scaled: a network of keras.applications by name, or a mode),
+            scaled: a network of keras.applications by name, or a mode), columns, id_column and
+            header (of tables: see docs/sources.md),
             overwrite (replace an existing dump), quiet (keep what frameworks print at their start
             off stderr).
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from layerprobe.errors import DataError, OutputError
 from layerprobe.reductions import Reductions
-from layerprobe.sources import SourceOptions, sizes
+from layerprobe.sources import SourceOptions, names_in, sizes
 
 PHASES = ("test", "train")
 DTYPES = ("float16", "float32")
@@ -19,6 +19,9 @@ class InputOptions:
 
     input_dtype: str | None = None
     input_shape: str | Sequence[int] | None = None
+    columns: str | Sequence[str] | None = None
+    id_column: str | None = None
+    header: bool | None = None
     preprocess: str | None = None
 
     @property
@@ -31,6 +34,9 @@ class InputOptions:
         return SourceOptions(
             dtype=self.input_dtype,
             row_shape=sizes(self.input_shape),
+            columns=names_in(self.columns),
+            id_column=self.id_column,
+            header=self.header,
             preprocess=self.preprocess,
         )
 

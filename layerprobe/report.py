@@ -13,7 +13,7 @@ import numpy as np
 
 from layerprobe.batches import planned_bytes
 from layerprobe.sinks import Dataset
-from layerprobe.sources import sizes
+from layerprobe.sources import names_in, sizes
 
 if TYPE_CHECKING:
     from layerprobe.feed import Feed
@@ -181,6 +181,9 @@ def _options(plan: Plan) -> dict[str, object]:
         "source_data_format": options.source_data_format,
         "input_dtype": options.input_dtype,
         "input_shape": sizes(options.input_shape),
+        "columns": list(names_in(options.columns)),
+        "id_column": options.id_column,
+        "header": options.header,
         "preprocess": options.preprocess,
         "lambdas": dict(options.lambdas),
         "custom_objects": options.custom_objects,

@@ -65,6 +65,7 @@ THIRD_PARTY = {
     "yaml": {"modelfile/architecture.py"},
     "rich": {"screen.py"},
     "PIL": {"sources/images.py"},
+    "pyarrow": {"sources/csv_files.py", "sources/parquet.py", "sources/tables.py"},
     "h5py": {
         "modelfile/hdf5.py",
         "modelfile/keras_zip.py",

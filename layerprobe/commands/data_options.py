@@ -10,9 +10,9 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ROWS = (
-    "Rows: a .npy, .npz or HDF5 file, file.h5::/dataset, a folder of images, 'parts/*.npy' for "
-    "several files as one, a file of plain numbers with --input-dtype, or - for an .npy on "
-    "standard input. With several model inputs, NAME=DATA for each."
+    "Rows: a .npy, .npz, HDF5, CSV or Parquet file, file.h5::/dataset, a folder of images, "
+    "'parts/*.npy' for several files as one, a file of plain numbers with --input-dtype, or - for "
+    "an .npy on standard input. With several model inputs, NAME=DATA for each."
 )
 
 _READING = (
@@ -22,6 +22,15 @@ _READING = (
     click.option("--input-shape", metavar="SIZES",
                  help="The shape of a row of such a file: 224,224,3.  [default: as the model takes "
                  "it]"),
+    click.option("--columns", metavar="NAMES",
+                 help="Of a CSV or Parquet file: the columns that make a row, a,b,c, or one column "
+                 "of lists.  [default: all]"),
+    click.option("--id-column", metavar="NAME",
+                 help="Of such a file: the column with the names of the rows; they are kept in the "
+                 "dump."),
+    click.option("--header/--no-header", default=None,
+                 help="Whether the first line of a CSV file has the names of the columns.  "
+                 "[default: it has; numbers alone are refused]"),
     click.option("--preprocess", metavar="NAME",
                  help="Scale the values of images as for this network of keras.applications "
                  "(resnet50, mobilenet_v2, …), or as caffe, tf, torch, unit (0 to 1) or none.  "

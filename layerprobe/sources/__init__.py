@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 from layerprobe.sources.choose import Fits
 from layerprobe.sources.extras import need
-from layerprobe.sources.location import kind_of, known_kind, split
+from layerprobe.sources.location import is_folder, kind_of, known_kind, split
 from layerprobe.sources.memory import array_source
-from layerprobe.sources.names import is_image
+from layerprobe.sources.names import is_csv, is_image
 from layerprobe.sources.npy import open_npy
 from layerprobe.sources.npz import npz_names, open_npz
-from layerprobe.sources.options import SourceOptions, sizes
+from layerprobe.sources.options import SourceOptions, names_in, sizes
 from layerprobe.sources.preprocessing import Scaled
 from layerprobe.sources.raw import open_raw, refuse_dtype
 from layerprobe.sources.several import expand, open_several
@@ -36,6 +36,7 @@ __all__ = [
     "SourceOptions",
     "array_source",
     "dataset_names",
+    "names_in",
     "open_source",
     "open_sources",
     "sizes",
@@ -110,11 +111,11 @@ def open_source(
     """Open the rows that a location names.
 
     Args:
-        location: `x.npy`; `x.npz::name`; `file.h5::/group/dataset`; or an .npz or HDF5 file alone,
-            if exactly one array in it comes into question. The kind is told by content; a file of
-            plain numbers by `options.dtype`. "-" is an .npy on standard input; a pattern such as
-            `parts/*.npy` is all files that match, in plain order, one after the other; a folder is
-            the images in it.
+        location: `x.npy`; `x.npz::name`; `file.h5::/group/dataset`; `t.parquet::a,b`; or an .npz
+            or HDF5 file alone, if exactly one array in it comes into question. The kind is told by
+            content; a file of plain numbers by `options.dtype`, CSV and images by their names. "-"
+            is an .npy on standard input; a pattern such as `parts/*.npy` is all files that match,
+            in plain order, one after the other; a folder is the images in it.
         fits: Whether an array of this shape (rows first) and native dtype is wanted. Asked only to
             choose among the arrays of a file that was given without a name.
         options: What files do not say of themselves.
@@ -158,7 +159,7 @@ def open_sources(
 
 def _opened(location: str, fits: Fits | None, options: SourceOptions) -> Source:
     """Open a folder, the files of a pattern, or one file."""
-    if Path(location).is_dir():
+    if is_folder(location):
         return _images(location, Path(location), None, options)
     places = expand(location)
     if places is None:
@@ -181,6 +182,26 @@ def _images(
     return ImageSource(location, folder, found, options)
 
 
+def _table(location: str, path: Path, key: str | None, options: SourceOptions, kind: str) -> Source:
+    """Open columns of a table: those behind the colons, or those of the options."""
+    need("pyarrow", "tables", location)
+    from layerprobe.sources.tables import TableSource
+
+    columns = options.columns if key is None else names_in(key)
+    if kind == "csv":
+        from layerprobe.sources.csv_files import CsvTable
+
+        return TableSource(location, CsvTable(location, path, options), columns, options)
+    from layerprobe.sources.parquet import ParquetTable
+
+    table = ParquetTable(location, path)
+    try:
+        return TableSource(location, table, columns, options)
+    except BaseException:
+        table.close()
+        raise
+
+
 def _scaled(source: Source, options: SourceOptions) -> Source:
     """Return images with their values as the network had them in training."""
     if options.preprocess is None or len(source.shape) != 4:
@@ -195,14 +216,13 @@ def _scaled(source: Source, options: SourceOptions) -> Source:
 
 def _open_file(location: str, fits: Fits | None, options: SourceOptions) -> Source:
     path, key = split(location)
-    if options.dtype is not None:
-        known = known_kind(location, path)
-        if known is not None:
-            raise refuse_dtype(location, f"an {known.upper()} file")
+    kind = _kind(location, path, options)
+    if kind == "raw":
         return open_raw(location, path, key, options)
-    if is_image(path):
+    if kind == "image":
         return _images(location, path.parent, [path.name], options)
-    kind = kind_of(location, path)
+    if kind in {"csv", "parquet"}:
+        return _table(location, path, key, options, kind)
     if kind == "npy":
         return open_npy(location, path, key)
     if kind == "npz":
@@ -210,6 +230,20 @@ def _open_file(location: str, fits: Fits | None, options: SourceOptions) -> Sour
     from layerprobe.sources.hdf5 import open_hdf5
 
     return open_hdf5(location, path, key, fits)
+
+
+def _kind(location: str, path: Path, options: SourceOptions) -> str:
+    """Return the kind of a file: by its content, else by what is said, else by its name."""
+    known = known_kind(location, path)
+    if options.dtype is not None:
+        if known is not None:
+            raise refuse_dtype(location, f"an {known.upper()} file")
+        return "raw"
+    if known is None and is_image(path):
+        return "image"
+    if known is None and is_csv(path):
+        return "csv"
+    return known or kind_of(location, path)
 
 
 def dataset_names(location: str | os.PathLike[str]) -> dict[str, str] | None:
@@ -226,7 +260,7 @@ def dataset_names(location: str | os.PathLike[str]) -> dict[str, str] | None:
         DataError: The file is missing or damaged.
     """
     location = os.fspath(location)
-    if location == STDIN or Path(location).is_dir() or expand(location) is not None:
+    if location == STDIN or is_folder(location) or expand(location) is not None:
         return None
     path, key = split(location)
     kind = known_kind(location, path)

@@ -15,3 +15,8 @@ def is_image(path: str | Path) -> bool:
         (True, False)
     """
     return Path(path).suffix.lower() in EXTENSIONS
+
+
+def is_csv(path: str | Path) -> bool:
+    """Tell whether a file is a table of text by its name."""
+    return Path(path).suffix.lower() in {".csv", ".tsv"}

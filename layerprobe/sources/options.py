@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ class SourceOptions:
     Attributes:
         dtype: Of the numbers in a file that is nothing but numbers; None for files that say it.
         row_shape: The shape of a row, where files do not say it; None: as the model wants it.
+        columns: Of tables: those that make a row; none are all.
+        id_column: Of tables: the one with the names of the rows.
+        header: Whether the first line of a CSV file has the names of the columns; None: it has,
+            unless all of it is numbers, which is an error.
         preprocess: How the values of images are scaled: a network of keras.applications, or a mode.
         wanted: The shape that the model wants, rows first, where None takes any size; None if
             nobody knows.
@@ -32,6 +37,9 @@ class SourceOptions:
 
     dtype: str | None = None
     row_shape: tuple[int, ...] | None = None
+    columns: tuple[str, ...] = ()
+    id_column: str | None = None
+    header: bool | None = None
     preprocess: str | None = None
     wanted: Shape | None = None
     wanted_dtype: str = ""
@@ -88,6 +96,18 @@ class SourceOptions:
             fix="Make arrays of them that fit, and give those.",
             location=location,
         )
+
+
+def names_in(text: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return names from "a,b,c"; one with a comma in it stands in double quotes.
+
+    Example:
+        >>> names_in('a,"b,c",d'), names_in(["a"]), names_in(None)
+        (('a', 'b,c', 'd'), ('a',), ())
+    """
+    if text is None or not text:
+        return ()
+    return tuple(next(csv.reader([text]))) if isinstance(text, str) else tuple(text)
 
 
 def sizes(text: str | Sequence[int] | None) -> tuple[int, ...] | None:
