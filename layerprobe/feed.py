@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from layerprobe.errors import DataError
-from layerprobe.layers import Shape, TensorSpec
+from layerprobe.fit import check_fit, fits, text_of
+from layerprobe.layers import TensorSpec
 from layerprobe.seen import Seen
-from layerprobe.sources import Source, array_source, dataset_names, open_source
+from layerprobe.sources import (
+    NOTHING_SAID,
+    STDIN,
+    Source,
+    SourceOptions,
+    array_source,
+    dataset_names,
+    open_source,
+    open_sources,
+)
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Given: TypeAlias = "str | Path | Array | Mapping[str, str | Path | Array] | Sequence[str]"
@@ -78,16 +88,22 @@ class Feed:
                 raise self._misfit(rows, wrong, start, f"integers from 0 to {self.limit - 1}")
         return cast
 
-    def describe(self) -> dict[str, object]:
-        """Return what the manifest says about this input."""
-        path = self.source.path
+    def describe(self, rows: tuple[int, int] | None = None) -> dict[str, object]:
+        """Return what the manifest says about this input.
+
+        Args:
+            rows: The rows that were used, for their ids; all by default.
+        """
+        files = self.source.files
+        ids = self.source.row_ids(*(rows or (0, self.rows)))
         return {
             "name": self.spec.name,
             "location": self.source.location,
-            "bytes": path.stat().st_size if path is not None else None,
+            "bytes": sum(path.stat().st_size for path in files) if files else None,
             "shape": list(self.source.shape),
             "dtype": str(self.source.dtype),
             **self.seen.describe(),
+            **({} if ids is None else {"row_ids": ids}),
         }
 
     @property
@@ -122,8 +138,10 @@ class Feed:
 
     def _misfit(self, rows: Array, wrong: Array, start: int, expected: str) -> DataError:
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        place = self.source.place_of(start + where[0])
         return DataError(
-            f"{self.source.location} holds {rows[where]} in row {start + where[0]}.",
+            f"{self.source.location} holds {rows[where]} in row {start + where[0]}"
+            f"{f' ({place})' if place else ''}.",
             expected=f"{expected}, for input {self.spec.name!r}",
             location=self.source.location,
             row=start + where[0],
@@ -135,15 +153,18 @@ def open_feeds(
     specs: Sequence[TensorSpec],
     limits: Mapping[str, int],
     unused: Collection[str] = (),
+    options: SourceOptions = NOTHING_SAID,
 ) -> list[Feed]:
     """Match what the user gave to the tensors to feed, and open it.
 
     Args:
         given: A file, an array, a mapping of names to either, or strings `name=file`. One .npz or
-            HDF5 file is enough for several tensors if its arrays have their names.
+            HDF5 file is enough for several tensors if its arrays have their names; several files
+            without names are one source for one tensor.
         specs: The tensors to feed.
         limits: For inputs that are token numbers, how many tokens there are.
         unused: Names of further inputs; what is given for them is left alone.
+        options: What files do not say of themselves.
 
     Raises:
         DataError: Something is missing, left over, or does not fit the model.
@@ -155,12 +176,21 @@ def open_feeds(
         lacking = f"No data was given for {', '.join(missing)}." if missing else ""
         strange = f"There is no input {', '.join(unknown)}." if unknown else ""
         raise _unmatched(f"{strange} {lacking}".strip(), specs)
+    if options.preprocess is not None and all(len(spec.shape or ()) != 4 for spec in specs):
+        raise DataError(
+            f"--preprocess {options.preprocess} is for images, and the model takes none.",
+            expected=f"an input of height, width and channels; it has {_listed(specs)}",
+            fix="Leave it out.",
+            exit_code=2,
+        )
+    if sum(isinstance(named[spec.name], str) and named[spec.name] == STDIN for spec in specs) > 1:
+        raise _unmatched("Standard input ('-') is given twice, and can be read once.", specs)
     feeds = []
     try:
         for spec in specs:
-            source = _open(named[spec.name], spec)
+            source = _open(named[spec.name], spec, options)
             feeds.append(Feed(spec, source, limits.get(spec.name)))
-            _check_fit(source, spec)
+            check_fit(source, spec)
         _check_rows(feeds)
     except BaseException:
         close_feeds(feeds)
@@ -182,8 +212,11 @@ def _named(given: Given, specs: Sequence[TensorSpec], unused: Collection[str]) -
     if isinstance(given, (list, tuple)) and all(isinstance(g, (str, Path)) for g in given):
         items = list(given)
     named: dict[str, Any] = {}
-    for item in items:
-        name, location = _name_and_location(item, [*(spec.name for spec in specs), *unused])
+    names = [*(spec.name for spec in specs), *unused]
+    pairs = [_name_and_location(item, names) for item in items]
+    if len(items) > 1 and len(specs) == 1 and all(name is None for name, _ in pairs):
+        return {specs[0].name: [str(location) for _, location in pairs]}
+    for item, (name, location) in zip(items, pairs, strict=True):
         if name is None and len(items) == 1:
             return _unnamed(item, specs)
         if name is None or name in named:
@@ -208,15 +241,14 @@ def _name_and_location(item: Any, names: Sequence[str]) -> tuple[str | None, Any
 
 
 def _exists(location: str) -> bool:
-    return Path(location.partition("::")[0]).is_file()
+    return Path(location.partition("::")[0]).exists()
 
 
 def _unnamed(item: Any, specs: Sequence[TensorSpec]) -> dict[str, Any]:
     """Return what to feed to each tensor if one thing was given for all of them."""
-    inside = dataset_names(str(item)) if isinstance(item, (str, Path)) else None
-    inside = [name.strip("/") for name in inside or ()]
+    inside = (dataset_names(str(item)) if isinstance(item, (str, Path)) else None) or {}
     if len(inside) > 1 and all(spec.name in inside for spec in specs):
-        return {spec.name: f"{item}::{spec.name}" for spec in specs}
+        return {spec.name: inside[spec.name] for spec in specs}
     if len(specs) == 1:
         return {specs[0].name: item}
     raise _unmatched(
@@ -227,48 +259,18 @@ def _unnamed(item: Any, specs: Sequence[TensorSpec]) -> dict[str, Any]:
     )
 
 
-def _open(given: Any, spec: TensorSpec) -> Source:
-    if not isinstance(given, (str, Path)):
+def _open(given: Any, spec: TensorSpec, options: SourceOptions) -> Source:
+    several = isinstance(given, list) and all(isinstance(place, str) for place in given)
+    if not several and not isinstance(given, (str, Path)):
         return array_source(given, f"<array for {spec.name}>")
-    return open_source(str(given), fits=lambda shape, dtype: _fits(shape, dtype, spec.shape))
 
+    def fitting(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
+        return fits(shape, dtype, spec.shape)
 
-def _fits(shape: Sequence[int], dtype: np.dtype[Any], wanted: Shape | None) -> bool:
-    if dtype.kind not in "biuf":
-        return False
-    if wanted is None:
-        return True
-    return len(shape) == len(wanted) and _agree(shape[1:], wanted[1:])
-
-
-def _agree(have: Sequence[int], wanted: Shape) -> bool:
-    """Tell whether sizes are the wanted ones, where None takes any."""
-    pairs = zip(have, wanted, strict=False)
-    return len(have) == len(wanted) and all(want in (None, size) for size, want in pairs)
-
-
-def _check_fit(source: Source, spec: TensorSpec) -> None:
-    if _fits(source.shape, source.dtype, spec.shape):
-        return
-    wanted, have = spec.shape or (), source.shape
-    fix = ""
-    if _agree(have, wanted[1:]):
-        fix = "Is this a single row? The first axis counts the rows: x[None]."
-    elif wanted[-1:] == (1,) and _agree(have[1:], wanted[1:-1]):
-        fix = "The last axis of size 1 is missing: add it, as in x[..., None]."
-    elif sorted(map(str, have[1:])) == sorted(map(str, wanted[1:])):
-        fix = "The same axes in another order: transpose the data."
-    raise DataError(
-        f"{source.location} holds rows of shape {_text(have[1:])}.",
-        expected=f"rows of shape {_text(wanted[1:])} for input {spec.name!r}",
-        fix=fix,
-        location=source.location,
-        shape=have,
-    )
-
-
-def _text(shape: Shape) -> str:
-    return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+    said = replace(options, wanted=spec.shape, wanted_dtype=spec.dtype or "")
+    if several:
+        return open_sources(given, fits=fitting, options=said)
+    return open_source(str(given), fits=fitting, options=said)
 
 
 def _check_rows(feeds: Sequence[Feed]) -> None:
@@ -279,8 +281,12 @@ def _check_rows(feeds: Sequence[Feed]) -> None:
         )
 
 
+def _listed(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name} {text_of(spec.shape or ())}" for spec in specs)
+
+
 def _unmatched(what: str, specs: Sequence[TensorSpec]) -> DataError:
-    wanted = ", ".join(f"{spec.name} {_text(spec.shape or ())}" for spec in specs)
+    wanted = _listed(specs)
     one_file = ", or one .npz or HDF5 file with arrays of these names" if len(specs) > 1 else ""
     return DataError(
         what,

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from layerprobe.errors import DataError, OutputError
 from layerprobe.reductions import Reductions
+from layerprobe.sources import SourceOptions, names_in, sizes
 
 PHASES = ("test", "train")
 DTYPES = ("float16", "float32")
 
 
 @dataclass(frozen=True)
-class Options:
+class InputOptions:
+    """What is said of the data; see `layerprobe.extract` for the meanings."""
+
+    input_dtype: str | None = None
+    input_shape: str | Sequence[int] | None = None
+    columns: str | Sequence[str] | None = None
+    id_column: str | None = None
+    header: bool | None = None
+    preprocess: str | None = None
+
+    @property
+    def sources(self) -> SourceOptions:
+        """The same, checked, for those who read the data.
+
+        Raises:
+            DataError: It is not understood (exit code 2).
+        """
+        return SourceOptions(
+            dtype=self.input_dtype,
+            row_shape=sizes(self.input_shape),
+            columns=names_in(self.columns),
+            id_column=self.id_column,
+            header=self.header,
+            preprocess=self.preprocess,
+        )
+
+
+@dataclass(frozen=True)
+class Options(InputOptions):
     """How to extract, apart from what and where; see `layerprobe.extract` for the meanings."""
 
     batch_size: int = 32
@@ -87,7 +117,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(InputOptions):
     """How to train, apart from what and on what; see `layerprobe.train` for the meanings."""
 
     loss: str | None = None
@@ -104,6 +134,11 @@ class TrainingOptions:
     backend: str | None = None
     overwrite: bool = False
     quiet: bool = False
+
+    @property
+    def sources(self) -> SourceOptions:
+        """What is said of the data, which epochs read again and again."""
+        return replace(super().sources, again=True)
 
     def __post_init__(self) -> None:
         Options(batch_size=self.batch_size, phase=self.phase, seed=self.seed)

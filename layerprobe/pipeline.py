@@ -34,7 +34,7 @@ from layerprobe.feed import Feed, Given, close_feeds, open_feeds
 from layerprobe.layers import LayerOutput, TensorSpec
 from layerprobe.live import build, reading_of, refuse_unrun
 from layerprobe.modelfile import ModelFile, open_model
-from layerprobe.options import Options
+from layerprobe.options import InputOptions, Options
 from layerprobe.passes import Pass, make_pass
 from layerprobe.report import Counts, Report, cast_notes
 from layerprobe.resuming import call_of
@@ -128,7 +128,7 @@ def plan(
     target = Path(output or f"{file.path.stem}-activations.h5")
     refuse_unrun(file, wanted, begin, options)
     with ExitStack() as undo:
-        feeds, notes = open_inputs(file, wanted, begin, given)
+        feeds, notes = open_inputs(file, wanted, begin, given, options)
         undo.callback(close_feeds, feeds)
         finished = _check_output(target, file, feeds, options)
         rows = row_range(options.rows, feeds[0].rows)
@@ -214,6 +214,7 @@ def open_inputs(
     wanted: Sequence[LayerOutput],
     begin: Sequence[LayerOutput],
     given: Given | None,
+    options: InputOptions,
 ) -> tuple[list[Feed], list[str]]:
     """Open the data for the tensors to feed, or make it up; return it with notes."""
     if begin:
@@ -223,7 +224,7 @@ def open_inputs(
     limits = {s.name: n for s in specs if (n := file.token_limit(s.name)) is not None}
     if given is not None:
         unused = () if begin else [s.name for s in file.inputs if s not in specs]
-        return open_feeds(given, specs, limits, unused), []
+        return open_feeds(given, specs, limits, unused, options.sources), []
     made = synthetic_rows(specs, limits)
     rows = next(iter(made.values())).shape[0]
     return open_feeds(made, specs, limits), [
@@ -250,11 +251,11 @@ def check_distinct(target: Path, file: ModelFile, feeds: Sequence[Feed]) -> None
     Raises:
         OutputError: It is (exit code 2).
     """
-    files = {"the model": file.path} | {
-        f"the data for {feed.spec.name}": feed.source.path for feed in feeds if feed.source.path
-    }
-    for what, path in files.items():
-        if target.exists() and target.samefile(path):
+    if not target.exists():
+        return
+    data = [(f"the data for {feed.spec.name}", p) for feed in feeds for p in feed.source.files]
+    for what, path in [("the model", file.path), *data]:
+        if target.samefile(path):
             raise OutputError(
                 f"The output {target} is also {what}.",
                 expected="a file of its own for the output",

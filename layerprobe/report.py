@@ -15,13 +15,15 @@ import numpy as np
 from layerprobe.batches import planned_bytes
 from layerprobe.errors import OutputError
 from layerprobe.sinks import Dataset, difference
+from layerprobe.sources import names_in, sizes
 
 if TYPE_CHECKING:
     from layerprobe.feed import Feed
     from layerprobe.pipeline import Plan
 
-_OF_ROWS = frozenset({"nan", "sha256_of_rows"})
-_PACKAGES = ("layerprobe", "keras", "tensorflow", "jax", "torch", "numpy", "h5py")
+# What is only known when the rows have been read.
+_OF_ROWS = frozenset({"nan", "sha256_of_rows", "row_ids"})
+_PACKAGES = tuple("layerprobe keras tensorflow jax torch numpy h5py pillow pyarrow".split())
 
 
 @dataclass
@@ -148,33 +150,44 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
             "backend": model.backend,
         },
         "layers": list(plan.layers),
-        "inputs": [feed.describe() for feed in plan.feeds],
+        "inputs": [feed.describe(plan.rows) for feed in plan.feeds],
         "rows": list(plan.rows),
         "engine": plan.engine,
         "device": plan.device,
         "versions": _versions(),
-        "options": {
-            "batch_size": plan.batch_size,
-            "dtype": plan.options.dtype,
-            "from": list(plan.options.start),
-            "phase": "train" if plan.options.training else "test",
-            "seed": plan.options.seed,
-            "mc_samples": plan.options.mc_samples,
-            "select": plan.options.select,
-            "reduce": plan.options.reduce,
-            "project": plan.options.project,
-            "topk": plan.options.topk,
-            "source_backend": plan.options.source_backend,
-            "source_data_format": plan.options.source_data_format,
-            "lambdas": dict(plan.options.lambdas),
-            "custom_objects": plan.options.custom_objects,
-            "architecture": plan.options.architecture,
-        },
+        "options": _options(plan),
         "notes": list(plan.notes),
         "datasets": [
             {**_described(dataset), "nan": count.nan, "inf": count.inf}
             for dataset, count in zip(plan.datasets, counts, strict=True)
         ],
+    }
+
+
+def _options(plan: Plan) -> dict[str, object]:
+    options = plan.options
+    return {
+        "batch_size": plan.batch_size,
+        "dtype": options.dtype,
+        "from": list(options.start),
+        "phase": "train" if options.training else "test",
+        "seed": options.seed,
+        "mc_samples": options.mc_samples,
+        "select": options.select,
+        "reduce": options.reduce,
+        "project": options.project,
+        "topk": options.topk,
+        "source_backend": options.source_backend,
+        "source_data_format": options.source_data_format,
+        "input_dtype": options.input_dtype,
+        "input_shape": sizes(options.input_shape),
+        "columns": list(names_in(options.columns)),
+        "id_column": options.id_column,
+        "header": options.header,
+        "preprocess": options.preprocess,
+        "lambdas": dict(options.lambdas),
+        "custom_objects": options.custom_objects,
+        "architecture": options.architecture,
     }
 
 

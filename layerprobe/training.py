@@ -156,7 +156,7 @@ def plan_training(
     check_model_target(path, overwrite=options.overwrite)
     _refuse_unsavable(file)
     with ExitStack() as undo:
-        feeds, _ = open_inputs(file, [row], [], given)
+        feeds, _ = open_inputs(file, [row], [], given, options)
         undo.callback(lambda: close_feeds(feeds))
         if target is not None:
             feeds.append(target_feed(target, feeds[0].rows))

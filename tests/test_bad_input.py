@@ -80,7 +80,7 @@ DATA = [
     (["-i", "digits.h5::/labels"], 65, "holds rows of shape ().", "rows of shape (8, 8, 1)"),
     (["-i", "pairs.npz"], 65, "holds 2 arrays that fit", "pairs.npz::left"),
     (["-i", "picture=digits.npy"], 65, "There is no input picture.", "--input images=FILE"),
-    (["-i", "digits.npy", "-i", "digits.npy"], 65, "is given without a name.", "--input images="),
+    (["-i", "digits.npy", "-i", "digits.npy"], 65, "digits.npy is given twice.", "NAME=FILE"),
     (["-i", "images=digits.npy", "-i", "images=digits.npy"], 65, "images is given twice", "="),
     (
         ["--from", "flat", "-i", "digits.npy"],

@@ -107,6 +107,8 @@ DEFAULTS = {
     "project": 0,
     "topk": 0,
     "lambdas": {},
+    "columns": [],
+    **dict.fromkeys("input_dtype input_shape id_column header preprocess".split()),
     **dict.fromkeys(("source_backend", "source_data_format", "custom_objects", "architecture")),
 }
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -11,8 +15,9 @@ import numpy as np
 import pytest
 
 import layerprobe
-from layerprobe.sources import array_source, open_source
+from layerprobe.sources import SourceOptions, array_source, open_source
 from layerprobe.sources.memory import MemorySource
+from layerprobe.sources.stream import open_stream
 from layerprobe.testing import SourceSuite
 
 
@@ -107,6 +112,41 @@ class TestHdf5Chunked(Stored):
         chunks = (4, *(min(2, size) for size in array.shape[1:]))
         with h5py.File(path, "w", libver="latest") as file:
             file.create_dataset("x", data=array, chunks=chunks, compression=4, fletcher32=True)
+
+
+class TestRaw(SourceSuite):
+    """Files of nothing but numbers, big-endian at that."""
+
+    @pytest.fixture
+    def make_source(self, tmp_path):
+        def make(array):
+            swapped = array.astype(array.dtype.newbyteorder(">"))
+            swapped.tofile(tmp_path / "x.bin")
+            said = SourceOptions(dtype=swapped.dtype.str, row_shape=array.shape[1:])
+            return open_source(tmp_path / "x.bin", options=said)
+
+        return make
+
+
+class TestStream(SourceSuite):
+    """An .npy in a pipe, which comes in pieces."""
+
+    @pytest.fixture
+    def make_source(self):
+        def make(array):
+            content = io.BytesIO()
+            np.save(content, array)
+            out, into = os.pipe()
+            threading.Thread(target=_pour, args=(content.getvalue(), into)).start()
+            return open_stream("pipe", os.fdopen(out, "rb", 0))
+
+        return make
+
+
+def _pour(content: bytes, into: int) -> None:
+    with os.fdopen(into, "wb", 0) as pipe, suppress(BrokenPipeError):
+        for at in range(0, len(content), 7):
+            pipe.write(content[at : at + 7])
 
 
 class TestMemory(SourceSuite):

@@ -64,6 +64,19 @@ def test_the_one_array_that_fits_is_chosen(tmp_path):
         assert all(dtype.isnative for _, dtype in asked)
 
 
+def test_a_group_is_a_file_within_the_file(tmp_path):
+    """Named without a dataset, a group gives the one in it that fits, whatever lies elsewhere."""
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["train/x"], file["train/y"], file["test/x"] = ROWS, ROWS[0], ROWS + 1
+    for group, first in ("train", 0), ("/test/", 1):
+        with open_source(
+            f"{tmp_path}/x.h5::{group}", fits=lambda shape, _: len(shape) == 2
+        ) as source:
+            assert source.read(0, 1)[0, 0] == first
+    with pytest.raises(DataError, match=r"x.h5::train holds 2 arrays.*\n(.*\n)+.*::train/y"):
+        open_source(f"{tmp_path}/x.h5::train")
+
+
 def test_soft_links_within_a_file_are_followed(tmp_path):
     """A soft link, relative or absolute, to a group or a dataset of the same file opens it."""
     with h5py.File(tmp_path / "x.h5", "w") as file:
@@ -86,8 +99,11 @@ def test_names_are_those_behind_the_colons(tmp_path):
         file["elsewhere"] = h5py.ExternalLink("none.h5", "/x")
     assert dataset_names(tmp_path / "x.npy") is None
     assert dataset_names(f"{tmp_path}/x.npz::a") is None
-    assert dataset_names(tmp_path / "x.npz") == ["b", "a"]
-    assert dataset_names(tmp_path / "x.h5") == ["a", "b/c", "elsewhere"]
+    assert list(dataset_names(tmp_path / "x.npz")) == ["b", "a"]
+    assert list(dataset_names(tmp_path / "x.h5")) == ["a", "b/c", "elsewhere"]
+    assert dataset_names(f"{tmp_path}/x.h5::/b") == {"c": f"{tmp_path}/x.h5::b/c"}
+    assert dataset_names(f"{tmp_path}/x.h5::/b/c") is None
+    assert dataset_names("-") is None
 
 
 def test_members_that_are_no_arrays_are_passed_over(tmp_path):
@@ -97,7 +113,7 @@ def test_members_that_are_no_arrays_are_passed_over(tmp_path):
         archive.writestr("README.txt", "not an array")
     with open_source(tmp_path / "x.npz") as source:
         assert source.key == "x"
-    assert dataset_names(tmp_path / "x.npz") == ["x"]
+    assert list(dataset_names(tmp_path / "x.npz")) == ["x"]
 
 
 def test_anything_numpy_can_read_is_an_array_source():

@@ -120,7 +120,7 @@ PLACES = {
     "NUL": ("a\0b", "no file", 66),
     "long name": ("x" * 5000, "cannot be opened: File name too long", 66),
     "nothing": ("", "There is no file ''", 66),
-    "folder": ("folder", "is a folder", 65),
+    "folder": ("folder", "The folder folder holds no file", 65),
     "pipe": ("pipe", "is a pipe or a device", 65),
 }
 

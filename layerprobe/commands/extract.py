@@ -11,6 +11,7 @@ import click
 
 import layerprobe
 from layerprobe.backend.registry import ENGINES
+from layerprobe.commands.data_options import data_options
 from layerprobe.commands.running import carry_out
 from layerprobe.reductions import KINDS as REDUCTIONS
 
@@ -20,6 +21,8 @@ Examples:
   layerprobe extract model.keras -l 'block*_conv?' -i images.h5::/train -o features.h5
   layerprobe extract pairs.keras -l encoder@0 -i left=a.npy -i right=b.npy -o out
   layerprobe extract model.keras -l logits --from pool5 -i pool5.npy -o logits.h5
+  layerprobe extract model.keras -l 3 -i - -o features.h5 < x.npy
+  layerprobe extract model.keras -l 3 -i photos/ --preprocess resnet50 -o features.h5
 """
 
 
@@ -40,11 +43,7 @@ def _formulas(
     "(vgg/conv1), a call (encoder@1), an output (lstm:1), an inside (lstm:gates), a glob "
     "(block*_conv?), re:EXPRESSION, class:Conv2D, or all.",
 )  # fmt: skip
-@click.option(
-    "--input", "-i", "inputs", multiple=True, metavar="DATA",
-    help="Rows: a .npy, .npz or HDF5 file, or file.h5::/dataset. With several model inputs, "
-    "NAME=DATA for each. Without it, 32 rows are made up from the model's input specification.",
-)  # fmt: skip
+@data_options(without="Without it, 32 rows are made up from the model's input specification.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="OUT",
     help="NAME.h5, or NAME for a folder of .npy files.  [default: MODEL-activations.h5]",

@@ -13,6 +13,7 @@ import click
 import layerprobe
 from layerprobe import interrupts
 from layerprobe.backend.registry import ENGINES
+from layerprobe.commands.data_options import data_options
 from layerprobe.interrupts import EndOnInterrupt
 from layerprobe.screen import printable
 
@@ -27,11 +28,7 @@ Examples:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--to", required=True, metavar="ADDRESS",
               help="The layer output that is trained; nothing after it runs.")  # fmt: skip
-@click.option(
-    "--input", "-i", "inputs", multiple=True, required=True, metavar="DATA",
-    help="Rows: a .npy, .npz or HDF5 file, or file.h5::/dataset. With several model inputs, "
-    "NAME=DATA for each.",
-)  # fmt: skip
+@data_options(required=True)
 @click.option("--target", "-t", metavar="DATA",
               help="What is to come out: one row for each row of the input.")  # fmt: skip
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path),

@@ -34,6 +34,8 @@ class Dump(Mapping[str, LazyArray]):
         manifest: What the dump says of itself (docs/dump-format.md).
         addresses: Of its datasets, in the order of the manifest.
         rows: Number of rows, the same in every dataset.
+        row_ids: What each row is called, such as the file of an image; None where rows have no
+            names. Of several inputs, the first whose rows have them.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Dump(Mapping[str, LazyArray]):
         self.manifest = manifest
         self.addresses = tuple(entries)
         self.rows = next(iter(entries.values())).shape[0]
+        self.row_ids = _row_ids(manifest, self.rows)
         self._entries = entries
         self._files = files
         self._closed = False
@@ -178,6 +181,13 @@ def _manifest(path: Path) -> dict[str, Any]:
             path=str(path),
         )
     return manifest
+
+
+def _row_ids(manifest: Mapping[str, Any], rows: int) -> tuple[str, ...] | None:
+    listed = [entry["row_ids"] for entry in manifest.get("inputs", []) if "row_ids" in entry]
+    if any(len(ids) != rows for ids in listed):
+        raise ValueError(f"its manifest names {len(listed[0])} rows of {rows}")
+    return tuple(map(str, listed[0])) if listed else None
 
 
 @contextmanager

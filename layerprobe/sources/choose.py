@@ -75,10 +75,9 @@ def unknown(location: str, path: Path, key: str, entries: Sequence[Entry]) -> Da
     """Return the error for a name that is not in the file, with the names that are."""
     names = [entry.name for entry in entries]
     near = difflib.get_close_matches(key.strip("/"), names, 3, cutoff=0.5)
-    inside = [entry for entry in entries if entry.name.startswith(f"{key.strip('/')}/")]
-    shown = inside or [entry for entry in entries if entry.name in near] or entries
+    shown = [entry for entry in entries if entry.name in near] or entries
     return DataError(
-        f"In {path}, {key!r} is a group." if inside else f"{path} holds no array named {key!r}.",
+        f"{path} holds no array named {key!r}.",
         fix=listing(path, shown),
         location=location,
         key=key,

@@ -31,7 +31,7 @@ _CACHE_SLOTS = 10_007  # a prime, and more than the chunks that lie side by side
 
 
 def open_hdf5(location: str, path: Path, key: str | None, fits: Fits | None) -> Hdf5Source:
-    """Open one dataset of an HDF5 file: the one named, or the one that fits.
+    """Open one dataset of an HDF5 file: the one named, or the one that fits, of a group if named.
 
     Raises:
         DataError: The file is damaged, in use by a writer (exit code 75), or has no such dataset,
@@ -40,9 +40,7 @@ def open_hdf5(location: str, path: Path, key: str | None, fits: Fits | None) -> 
     """
     with ExitStack() as stack:
         file = stack.enter_context(_opened(location, path))
-        with _damage(location):
-            entries = _entries(file) if key is None else []
-        name = choose(location, path, entries, fits) if key is None else key
+        name = _name(location, path, file, key, fits)
         with _damage(location):
             dataset = _find(location, file, name)
             if dataset is None:
@@ -53,10 +51,33 @@ def open_hdf5(location: str, path: Path, key: str | None, fits: Fits | None) -> 
     return source
 
 
-def hdf5_names(location: str, path: Path) -> list[str]:
-    """Return the names of all datasets, such as "images" or "train/images", sorted."""
+def hdf5_names(location: str, path: Path, group: str | None = None) -> dict[str, str]:
+    """Return all datasets by name, such as "images" or "train/images", sorted.
+
+    Args:
+        location: What the user wrote.
+        path: The file.
+        group: Only those inside of it, by their names there; none if it is no group.
+
+    Returns:
+        The name of each as it is from the root on.
+    """
     with _opened(location, path) as file, _damage(location):
-        return [entry.name for entry in _entries(file)]
+        start = "" if group is None else f"{group.strip('/')}/".lstrip("/")
+        names = (entry.name for entry in _entries(file))
+        return {name[len(start) :]: name for name in names if name.startswith(start)}
+
+
+def _name(location: str, path: Path, file: h5py.File, key: str | None, fits: Fits | None) -> str:
+    """Return the name of the dataset that is meant: the key, unless it is missing or a group."""
+    with _damage(location):
+        if key is not None and _find(location, file, key) is not None:
+            return key
+        entries = _entries(file)
+    inside = [e for e in entries if key is not None and e.name.startswith(f"{key.strip('/')}/")]
+    if key is not None and not inside:
+        return key
+    return choose(location, path, inside or entries, fits)
 
 
 class Hdf5Source(RowReader):

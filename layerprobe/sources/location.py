@@ -17,6 +17,7 @@ from layerprobe.errors import DataError
 
 _NPY = b"\x93NUMPY"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_PARQUET = b"PAR1"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _NAMES = {".npy": "NPY", ".npz": "NPZ", ".h5": "HDF5", ".hdf5": "HDF5"}
 _MOST_NEIGHBOURS = 5000  # a folder of a million files must not slow down a message
@@ -48,19 +49,46 @@ def split(location: str) -> tuple[Path, str | None]:
     raise _missing(location, parts[0])
 
 
+def is_folder(location: str) -> bool:
+    """Tell whether a location is a folder; what cannot be one at all is none."""
+    try:
+        return bool(location) and Path(location).is_dir()
+    except OSError:  # a name that is too long
+        return False
+
+
 def kind_of(location: str, path: Path) -> str:
-    """Return "npy", "npz" or "hdf5" by the content of a file.
+    """Return "npy", "npz", "parquet" or "hdf5" by the content of a file.
 
     Raises:
         DataError: It is none of these, or a pickle (exit code 77), or cannot be opened (66).
     """
+    kind, head, last = _looked_at(location, path)
+    if kind is None:
+        raise _unknown(location, path, head, last)
+    return kind
+
+
+def known_kind(location: str, path: Path) -> str | None:
+    """Return what `kind_of` returns, or None where it is an error.
+
+    Raises:
+        DataError: The file cannot be opened (exit code 66).
+    """
+    return _looked_at(location, path)[0]
+
+
+def _looked_at(location: str, path: Path) -> tuple[str | None, bytes, bytes]:
+    """Return the kind of a file, its first bytes and its last one."""
     try:
         with path.open("rb") as file:
             head = file.read(64)
             if head.startswith(_NPY):
-                return "npy"
+                return "npy", head, b""
             if head.startswith(_ZIP):
-                return "npz"
+                return "npz", head, b""
+            if head.startswith(_PARQUET):
+                return "parquet", head, b""
             # HDF5 allows a block of the user's own in front, of 512 bytes or a doubling of it.
             size = path.stat().st_size
             for offset in itertools.chain([0], (512 << n for n in range(40))):
@@ -68,12 +96,11 @@ def kind_of(location: str, path: Path) -> str:
                     break
                 file.seek(offset)
                 if file.read(8) == _HDF5:
-                    return "hdf5"
+                    return "hdf5", head, b""
             file.seek(-1, 2)
-            last = file.read(1)
+            return None, head, file.read(1)
     except OSError as error:
         raise _unopenable(location, error) from error
-    raise _unknown(location, path, head, last)
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -96,6 +123,7 @@ def _check_file(location: str, path: Path, mode: int, size: int) -> None:
         raise DataError(
             f"{path} is a pipe or a device, not a regular file.",
             expected="a file on disk, as rows are read by their position",
+            fix="An .npy may come through a pipe: --input - < PIPE",
             location=location,
         )
     if size == 0:
@@ -146,10 +174,14 @@ def _unknown(location: str, path: Path, head: bytes, last: bytes) -> DataError:
     name = _NAMES.get(path.suffix.lower())
     named = f"is not an {name} file" if name else "is none of the kinds of file known here"
     is_text = head.isascii() and all(chr(byte).isprintable() or byte in b"\t\r\n" for byte in head)
-    text_fix = "To turn a table of numbers into one: np.save('x.npy', np.loadtxt('x.txt'))"
+    text_fix = "A table with a line of names is read as .csv; np.loadtxt reads others: "
+    text_fix += "np.save('x.npy', np.loadtxt('x.txt'))"
+    raw_fix = (
+        "" if name else "If it is nothing but numbers, say of which type: --input-dtype float32"
+    )
     return DataError(
         f"{path} {named}: it begins with {head[:16]!r}{', which is text' if is_text else ''}.",
         expected="an .npy, .npz or HDF5 file",
-        fix=text_fix if is_text else "",
+        fix=text_fix if is_text else raw_fix,
         location=location,
     )

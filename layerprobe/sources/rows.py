@@ -95,11 +95,14 @@ class RowReader:
 
     Attributes:
         location: What the user wrote.
-        path: The file, or None for rows from memory.
+        path: The file, or None for rows from memory, from a stream or from several files.
         key: The array's name inside its file, or None where the file is one array.
         shape: Rows first.
         dtype: In native byte order.
+        seekable: Whether rows can be read again and in any order.
     """
+
+    seekable = True
 
     def __init__(
         self, location: str, path: Path | None, shape: Shape, dtype: DType, key: str | None = None
@@ -116,6 +119,21 @@ class RowReader:
     @property
     def _row_bytes(self) -> int:
         return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files the rows come from."""
+        return () if self.path is None else (self.path,)
+
+    def place_of(self, row: int) -> str:
+        """Return where a row comes from, if that says more than its number; else ""."""
+        del row
+        return ""
+
+    def row_ids(self, start: int, stop: int) -> list[str] | None:
+        """Return what the rows `start` to `stop` are called, if they have names; else None."""
+        del start, stop
+        return None
 
     def read(self, start: int, stop: int) -> Array:
         """Return the rows `start` to `stop` (excluded) as an array of their own.
