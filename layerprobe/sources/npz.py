@@ -19,14 +19,17 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+from numpy.lib import format as npy_format
 
 from layerprobe.errors import DataError
 from layerprobe.sources.choose import Entry, Fits, choose, unknown
 from layerprobe.sources.npy import Header, NpySource, check_size, read_header
 from layerprobe.sources.rows import Array, RowReader, tidy
+from layerprobe.sources.sparse import is_sparse, open_sparse
 
 _PIECE = 1 << 20
 _LOCAL_HEADER = struct.Struct("<26xHH")
+_SMALL = 4096  # bytes of a matrix' format, or its shape
 _MOST_DEFLATED = 1032  # deflate packs no better than this, so a larger claim is a lie
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -40,13 +43,15 @@ _DAMAGE = (
 
 
 def open_npz(location: str, path: Path, key: str | None, fits: Fits | None) -> RowReader:
-    """Open one array of an .npz: the one named, or the one that fits.
+    """Open one array of an .npz: the one named, the one that fits, or all as a sparse matrix.
 
     Raises:
         DataError: The archive is damaged, or has no such array, or none or several that fit.
     """
     with ExitStack() as stack:
         archive = stack.enter_context(_opened(location, path))
+        if key is None and is_sparse([entry.name for entry in _entries(archive)]):
+            return _sparse(location, path, archive)
         name = choose(location, path, _entries(archive), fits) if key is None else key
         info = _member(location, path, archive, name)
         with _damage(location), archive.open(info) as stream:
@@ -62,6 +67,22 @@ def open_npz(location: str, path: Path, key: str | None, fits: Fits | None) -> R
             source = DeflatedSource(location, path, archive, info, header, name)
         stack.pop_all()
     return source
+
+
+def _sparse(location: str, path: Path, archive: zipfile.ZipFile) -> RowReader:
+    """Open a matrix of scipy.sparse, of which format and shape are small arrays of their own."""
+    found = []
+    with _damage(location):
+        for name in ("format", "shape"):
+            info = _member(location, path, archive, name)
+            if info.file_size > _SMALL:
+                raise ValueError(f"the {name} of its matrix takes {info.file_size:,} bytes")
+            with archive.open(info) as stream:
+                found.append(npy_format.read_array(stream, allow_pickle=False).tolist())
+        form, shape = found
+        form = form.decode("ascii") if isinstance(form, bytes) else str(form)
+        sizes = tuple(int(size) for size in shape)
+    return open_sparse(location, path, form, sizes, lambda n: open_npz(location, path, n, None))
 
 
 def npz_names(location: str, path: Path) -> list[str]:
