@@ -37,8 +37,8 @@ def expand(location: str) -> list[str] | None:
         DataError: No file matches (exit code 66).
 
     Example:
-        >>> expand("samples/data/*s.npy")
-        ['samples/data/digits.npy', 'samples/data/digits_labels.npy', 'samples/data/places.npy']
+        >>> expand("samples/data/digits*.npy")
+        ['samples/data/digits.npy', 'samples/data/digits_labels.npy']
     """
     pattern, colons, key = location.partition("::")
     if not glob.has_magic(pattern) or Path(pattern).exists() or Path(location).exists():
