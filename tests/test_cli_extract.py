@@ -14,7 +14,7 @@ from recompute import numpy_digits_cnn
 import layerprobe
 
 KEYS = ["path", "rows", "datasets", "bytes", "engine", "device", "seconds", "nonfinite"]
-KEYS += ["nan_in_inputs", "notes", "dry_run"]
+KEYS += ["nan_in_inputs", "notes", "dry_run", "was_complete"]
 
 
 @pytest.fixture(autouse=True)

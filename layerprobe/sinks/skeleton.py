@@ -87,6 +87,7 @@ class _SparseFile(io.RawIOBase):
     def __init__(self) -> None:
         self.size = 0
         self._at = 0
+        self._touched = 0  # behind the last byte that is not known to be zero
         self._pages: dict[int, bytearray] = {}
 
     def piece(self, start: int, stop: int) -> bytes:
@@ -100,11 +101,13 @@ class _SparseFile(io.RawIOBase):
     def write(self, data: Any) -> int:
         """Write at the current place."""
         given = memoryview(data).cast("B")
-        zeros = len(given) >= _PAGE and not np.frombuffer(given, np.uint8).any()
-        for page, inside, place in _cut(self._at, len(given)):
-            if not zeros or page in self._pages:
-                self._pages.setdefault(page, bytearray(_PAGE))[inside] = given[place]
+        zeros = _is_zeros(given)
+        if not zeros or self._at < self._touched:  # HDF5 fills chunk after chunk with zeros
+            for page, inside, place in _cut(self._at, len(given)):
+                if not zeros or page in self._pages:
+                    self._pages.setdefault(page, bytearray(_PAGE))[inside] = given[place]
         self._at += len(given)
+        self._touched = self._touched if zeros else max(self._touched, self._at)
         self.size = max(self.size, self._at)
         return len(given)
 
@@ -128,6 +131,14 @@ class _SparseFile(io.RawIOBase):
         """Set the size; HDF5 does so at its end, to what it has written."""
         self.size = self._at if size is None else size
         return self.size
+
+
+def _is_zeros(data: memoryview) -> bool:
+    """Tell whether many bytes are all zeros; of few it is not worth knowing."""
+    whole = len(data) // 8 * 8
+    if whole < _PAGE or any(data[whole:]):
+        return False
+    return not np.frombuffer(data[:whole], np.uint64).any()
 
 
 def _cut(start: int, count: int) -> Iterator[tuple[int, slice, slice]]:
