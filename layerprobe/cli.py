@@ -22,6 +22,8 @@ import click
 import layerprobe
 from layerprobe import interrupts
 from layerprobe.backend.registry import ENGINES
+from layerprobe.commands.confined import confined, enter
+from layerprobe.confinement.worker import loaded
 from layerprobe.errors import LayerprobeError
 from layerprobe.interrupts import EndOnInterrupt
 from layerprobe.reductions import KINDS as REDUCTIONS
@@ -231,6 +233,7 @@ def _formulas(
               help="Run this Python file, your own, for classes that the model needs.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
               help="Check everything and compute one batch, but write nothing.")  # fmt: skip
+@confined
 @click.option("--overwrite", is_flag=True, help="Replace an existing dump when all is done.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def extract(
@@ -244,12 +247,15 @@ def extract(
     from layerprobe.report import remarks, summary
 
     options["rows"] = _rows(options["rows"])
+    reads = (model, *inputs, options["architecture"], options["custom_objects"])
+    options = enter(options, reads, options["output"])
     new_line = "\n" if sys.stderr.isatty() else ""
     message = f"{new_line}layerprobe: {interrupts.MESSAGE}\n"
     with EndOnInterrupt(message) as loading, progress_bar() as bar:
 
         def progress(done: int, total: int) -> None:
             loading.over()
+            loaded()
             if bar is not None:
                 bar(done, total)
 

@@ -43,12 +43,15 @@ ALLOWED = {
         *_READS,
         *"feed options live pipeline report dump targets training conversion".split(),
     },
-    "commands": {"", "backend", "interrupts", "screen"},
-    "cli": {*" api errors interrupts backend report screen commands reductions".split(" ")},
+    "confinement": {"errors"},
+    "commands": {"", "backend", "confinement", "errors", "interrupts", "screen"},
+    "cli": {
+        *" api errors interrupts backend report screen commands reductions confinement".split(" ")
+    },
     "screen": {"modelfile"},
     "testing": {"sources", "sinks", "backend"},
     "": {"errors", "layers", "api", "backend", "dump", "modelfile", "report", "training"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "commands", "confinement"},
 }
 # For annotations alone, never at run time: the report describes a plan, which it is made from;
 # the screen shows what others found out.
@@ -59,7 +62,7 @@ THIRD_PARTY = {
     "click": {
         "cli.py",
         "screen.py",
-        *(f"commands/{c}.py" for c in "convert doctor list_layers train".split()),
+        *(f"commands/{c}.py" for c in "confined convert doctor list_layers train".split()),
     },
     "yaml": {"modelfile/architecture.py"},
     "rich": {"screen.py"},
@@ -115,5 +118,6 @@ THIRD_PARTY = {
 }
 WITHOUT_NUMPY = {
     *("errors", "addresses", "layers", "interrupts", "options", "stages", "cli", "commands"),
+    "confinement",
     *("screen", "loss_expression", "loss_reader"),
 }
