@@ -1,7 +1,7 @@
 """What confinement costs an extraction: the whole command with it, without it, and in one process.
 
-`python -m benchmarks.confinement` runs `extract` on the sample model in turns, and again on 60,000
-rows, and prints one table for each.
+`python -m benchmarks.confinement` prints one table for the step alone, without an engine, and one
+each for `extract` on 600 and on 60,000 rows of the sample model.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ from benchmarks.measure import SAMPLES, median, python, spread
 
 # The command as Python code calls it: no process of its own, nothing given up.
 _IN_ONE = "from layerprobe.cli import main; import sys; main(sys.argv[1:])"
+_START = "import layerprobe.cli, layerprobe.commands.confined"
+_STEP = f"""{_START}
+from layerprobe.confinement import confine
+from layerprobe.confinement.worker import Limits, go_on_apart
+go_on_apart(Limits(10**12, 60.0), home=True, say=print)
+confine(reads=["samples"], writes=["."])
+"""
 _TIMES = 100
 
 
@@ -27,6 +34,8 @@ def main() -> None:
     parser.add_argument("--backend", default="tensorflow", help="the engine (tensorflow)")
     given = parser.parse_args()
     measure.print_machine()
+    alone = {"start and end": python("-c", _START), "with the step": python("-c", _STEP)}
+    _print(measure.in_turns(alone, 3 * given.repeats), f"No engine, {3 * given.repeats} turns")
     data = SAMPLES / "data" / "digits.npy"
     with tempfile.TemporaryDirectory() as folder:
         many = Path(folder, "many.npy")
@@ -50,10 +59,13 @@ def _print(runs: dict[str, list[measure.Run]], title: str) -> None:
     first = next(iter(runs.values()))
     rows = []
     for name, ran in runs.items():
-        added = [one.seconds - other.seconds for one, other in zip(ran, first, strict=True)]
-        seconds, cpu = ([getattr(run, field) for run in ran] for field in ("seconds", "cpu"))
-        rows.append([name, spread(seconds, 2), spread(cpu, 2), f"{median(added):+.2f}"])
-    measure.print_table(title, ["how", "seconds", "CPU seconds", "added seconds"], rows)
+        row = [name]
+        for field in ("seconds", "cpu"):
+            values, others = ([getattr(run, field) for run in runs] for runs in (ran, first))
+            added = [one - other for one, other in zip(values, others, strict=True)]
+            row += [spread(values, 2), f"{median(added):+.2f}"]
+        rows.append(row)
+    measure.print_table(title, ["how", "seconds", "added", "CPU seconds", "added"], rows)
 
 
 if __name__ == "__main__":

@@ -185,9 +185,10 @@ def extract(
             many passes in the training phase; mean and variance are stored, as ADDRESS:mean and
             ADDRESS:variance), select, reduce, project, topk (done to each output before it leaves
             the device; see `layerprobe.reductions.Reductions`), source_backend and
-            source_data_format, lambdas (pairs of a
-            name and a formula) and custom_objects and architecture
-            (see `load`),
+            source_data_format, lambdas (pairs of a name and a formula), custom_objects and
+            architecture (see `load`),
+            strict_dtype (fail instead of casting data), allow_trailing (bytes after the array of
+            an .npy file), fail_on_nan (stop at the first row with NaN or Inf),
             overwrite (replace an existing dump), quiet (keep what frameworks print at their start
             off stderr).
 

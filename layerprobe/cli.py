@@ -231,6 +231,12 @@ def _formulas(
               "model.")  # fmt: skip
 @click.option("--custom-objects", metavar="FILE.py",
               help="Run this Python file, your own, for classes that the model needs.")  # fmt: skip
+@click.option("--strict-dtype", is_flag=True,
+              help="Fail on data that are not of the input's dtype: cast nothing.")  # fmt: skip
+@click.option("--allow-trailing", is_flag=True,
+              help="Take an .npy file without the bytes that come after its array.")  # fmt: skip
+@click.option("--fail-on-nan", is_flag=True,
+              help="Stop at the first row with NaN or Inf, in data or activations.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
               help="Check everything and compute one batch, but write nothing.")  # fmt: skip
 @confined

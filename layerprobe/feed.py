@@ -35,11 +35,13 @@ class Feed:
         limit: For token numbers: how many there are; values must lie in [0, limit).
         dtype: What the rows are cast to.
         nan: How many NaN values were read.
+        finite: Whether NaN and Inf are errors.
     """
 
     spec: TensorSpec
     source: Source
     limit: int | None = None
+    finite: bool = False
 
     def __post_init__(self) -> None:
         name = self.spec.dtype or "float32"
@@ -67,6 +69,8 @@ class Feed:
         self._digest.update(rows.data)
         if rows.dtype.kind == "f":
             self.nan += int(np.count_nonzero(np.isnan(rows)))
+            if self.finite and not np.isfinite(rows).all():
+                raise self._misfit(rows, ~np.isfinite(rows), start, "finite numbers")
         cast = self._cast(rows, start)
         if self.limit is not None:
             wrong = (cast < 0) | (cast >= self.limit)
@@ -132,6 +136,8 @@ def open_feeds(
     specs: Sequence[TensorSpec],
     limits: Mapping[str, int],
     unused: Collection[str] = (),
+    *,
+    allow_trailing: bool = False,
 ) -> list[Feed]:
     """Match what the user gave to the tensors to feed, and open it.
 
@@ -141,6 +147,7 @@ def open_feeds(
         specs: The tensors to feed.
         limits: For inputs that are token numbers, how many tokens there are.
         unused: Names of further inputs; what is given for them is left alone.
+        allow_trailing: Whether an .npy may have bytes after its array.
 
     Raises:
         DataError: Something is missing, left over, or does not fit the model.
@@ -155,7 +162,7 @@ def open_feeds(
     feeds = []
     try:
         for spec in specs:
-            source = _open(named[spec.name], spec)
+            source = _open(named[spec.name], spec, allow_trailing=allow_trailing)
             feeds.append(Feed(spec, source, limits.get(spec.name)))
             _check_fit(source, spec)
         _check_rows(feeds)
@@ -224,10 +231,14 @@ def _unnamed(item: Any, specs: Sequence[TensorSpec]) -> dict[str, Any]:
     )
 
 
-def _open(given: Any, spec: TensorSpec) -> Source:
+def _open(given: Any, spec: TensorSpec, *, allow_trailing: bool) -> Source:
     if not isinstance(given, (str, Path)):
         return array_source(given, f"<array for {spec.name}>")
-    return open_source(str(given), fits=lambda shape, dtype: _fits(shape, dtype, spec.shape))
+    return open_source(
+        str(given),
+        fits=lambda shape, dtype: _fits(shape, dtype, spec.shape),
+        allow_trailing=allow_trailing,
+    )
 
 
 def _fits(shape: Sequence[int], dtype: np.dtype[Any], wanted: Shape | None) -> bool:

@@ -34,6 +34,9 @@ class Options:
     lambdas: tuple[tuple[str, str], ...] = ()
     custom_objects: str | None = None
     architecture: str | None = None
+    strict_dtype: bool = False
+    allow_trailing: bool = False
+    fail_on_nan: bool = False
     overwrite: bool = False
     quiet: bool = False
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -28,9 +28,9 @@ from layerprobe.batches import (
     datasets_of,
     planned_bytes,
     read,
-    row_range,
     rows_a_pass,
 )
+from layerprobe.checks import check_data, check_finite, odd_name
 from layerprobe.errors import LayerNotFound, OutputError
 from layerprobe.feed import Feed, Given, close_feeds, open_feeds
 from layerprobe.layers import LayerOutput, TensorSpec
@@ -42,9 +42,6 @@ from layerprobe.report import Counts, Report, cast_notes, manifest_of
 from layerprobe.sinks import Dataset, check_space, check_target, open_sink
 from layerprobe.stages import Behind, ahead, blocks
 from layerprobe.synthetic import synthetic_rows
-
-if TYPE_CHECKING:
-    pass
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
@@ -129,11 +126,11 @@ def plan(
     reading = reading_of(options)
     refuse_unrun(file, wanted, begin, options)
     with ExitStack() as undo:
-        feeds, notes = open_inputs(file, wanted, begin, given)
+        feeds, notes = open_inputs(file, wanted, begin, given, trailing=options.allow_trailing)
         undo.callback(close_feeds, feeds)
         check_distinct(target, file, feeds)
         check_target(target, overwrite=options.overwrite)
-        rows = row_range(options.rows, feeds[0].rows)
+        rows = check_data(file, wanted, begin, feeds, options)
         selected = _engine(options)
         built = build(file, selected, reading, options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
@@ -201,6 +198,8 @@ def run(planned: Plan, progress: Progress | None = None) -> Report:
         def store(at: int, batches: Sequence[Sequence[Array]]) -> None:
             columns = zip(*batches, strict=True)
             stored = [as_stored(c, d) for c, d in zip(columns, planned.datasets, strict=True)]
+            if planned.options.fail_on_nan:
+                check_finite(stored, planned.datasets, at)
             for count, array in zip(counts, stored, strict=True):
                 count.add(array)
             sink.write(at - start, stored)
@@ -239,6 +238,8 @@ def open_inputs(
     wanted: Sequence[LayerOutput],
     begin: Sequence[LayerOutput],
     given: Given | None,
+    *,
+    trailing: bool = False,
 ) -> tuple[list[Feed], list[str]]:
     """Open the data for the tensors to feed, or make it up; return it with notes."""
     if begin:
@@ -248,11 +249,12 @@ def open_inputs(
     limits = {s.name: n for s in specs if (n := file.token_limit(s.name)) is not None}
     if given is not None:
         unused = () if begin else [s.name for s in file.inputs if s not in specs]
-        return open_feeds(given, specs, limits, unused), []
+        return open_feeds(given, specs, limits, unused, allow_trailing=trailing), [*odd_name(file)]
     made = synthetic_rows(specs, limits)
     rows = next(iter(made.values())).shape[0]
     return open_feeds(made, specs, limits), [
-        f"no --input given: {rows} rows made up from the model's input specification"
+        *odd_name(file),
+        f"no --input given: {rows} rows made up from the model's input specification",
     ]
 
 

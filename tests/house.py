@@ -23,6 +23,7 @@ ALLOWED = {
     "batches": {*_BASE, "sinks", "feed", "passes"},
     "report": {*_READS, "feed", "batches"},
     "live": {*_READS, "options"},
+    "checks": {*_BASE, *"batches feed options sinks modelfile".split()},
     "conversion": {*_READS, *"live options synthetic".split()},
     "pipeline": {
         *_READS,
@@ -34,6 +35,7 @@ ALLOWED = {
         "batches",
         "report",
         "stages",
+        "checks",
     },
     "epochs": {"feed", "batches", "stages"},
     "targets": {*_BASE, "sources", "backend", "feed", "loss_expression"},
@@ -83,6 +85,7 @@ THIRD_PARTY = {
         "backend/compat_openvino.py",
         "backend/compat_operations.py",
         "backend/compat_state.py",
+        "backend/finite.py",
         "backend/insides.py",
         "backend/loading.py",
         *(

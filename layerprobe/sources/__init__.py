@@ -69,6 +69,7 @@ def open_source(
     location: str | os.PathLike[str],
     *,
     fits: Callable[[tuple[int, ...], np.dtype[Any]], bool] | None = None,
+    allow_trailing: bool = False,
 ) -> Source:
     """Open the rows that a location names.
 
@@ -77,6 +78,7 @@ def open_source(
             if exactly one array in it comes into question. The kind is told by content.
         fits: Whether an array of this shape (rows first) and native dtype is wanted. Asked only to
             choose among the arrays of a file that was given without a name.
+        allow_trailing: Whether an .npy file may have bytes after its array.
 
     Raises:
         DataError: The file is missing (exit code 66), is in use by a writer (75), would have to run
@@ -96,7 +98,7 @@ def open_source(
     path, key = split(location)
     kind = kind_of(location, path)
     if kind == "npy":
-        return open_npy(location, path, key)
+        return open_npy(location, path, key, allow_trailing=allow_trailing)
     if kind == "npz":
         return open_npz(location, path, key, fits)
     from layerprobe.sources.hdf5 import open_hdf5
