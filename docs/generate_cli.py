@@ -35,7 +35,7 @@ _TAIL = """\
 | 2 | usage: an unknown option, layer or engine, rows out of range, an output that exists |
 | 65 | the model, the data or the dump are damaged, do not fit, or were changed meanwhile |
 | 66 | the model or the data are not there, or nothing to go on with |
-| 70 | an engine or a device is missing or failed |
+| 70 | an engine or a device is missing, failed, crashed, or went beyond a limit |
 | 74 | reading or writing failed: no such folder, no room on the disk; rows before are kept |
 | 75 | another process writes this output, or the data |
 | 77 | the file wants code of its own to run, or reaches out of itself |
@@ -52,6 +52,7 @@ Whatever the code, an output has its final name only when it is complete.
 |---|---|
 | `LAYERPROBE_BACKEND` | the engine, where `--backend` is not given |
 | `KERAS_BACKEND` | the same, where that is not set either |
+| `TMPDIR` | where the private folder of a run is made |
 """
 
 

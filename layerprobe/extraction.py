@@ -85,7 +85,13 @@ def extract(
         return planned.report() if dry_run else run(planned, progress)
 
 
-def resume(output: str | Path, *, progress: Progress | None = None, quiet: bool = False) -> Report:
+def resume(
+    output: str | Path,
+    *,
+    progress: Progress | None = None,
+    custom_objects: str | Path | None = None,
+    quiet: bool = False,
+) -> Report:
     """Go on with an extraction that was interrupted, as it was begun.
 
     Its journal holds the call, and the folder that its paths are relative to, which is the current
@@ -94,6 +100,8 @@ def resume(output: str | Path, *, progress: Progress | None = None, quiet: bool 
     Args:
         output: The dump that was to be made.
         progress: As for `extract`.
+        custom_objects: The file of classes that it was begun with, if there was one: code that a
+            journal names is not run unless you name it too.
         quiet: Keep what frameworks print at their start off stderr.
 
     Returns:
@@ -101,7 +109,7 @@ def resume(output: str | Path, *, progress: Progress | None = None, quiet: bool 
 
     Raises:
         LayerprobeError: As `extract`; or there is nothing to go on with (exit code 66), or the
-            model, the data or a version is not what it was (65).
+            model, the data or a version is not what it was (65), or it needs code (77).
 
     Example:
         >>> import tempfile
@@ -112,7 +120,7 @@ def resume(output: str | Path, *, progress: Progress | None = None, quiet: bool 
     """
     from layerprobe.pipeline import plan
     from layerprobe.report import finished_report
-    from layerprobe.resuming import output_of, recorded_call
+    from layerprobe.resuming import check_own_code, output_of, recorded_call
     from layerprobe.running import run
     from layerprobe.sinks import complete
 
@@ -120,6 +128,7 @@ def resume(output: str | Path, *, progress: Progress | None = None, quiet: bool 
     call = recorded_call(target)
     if call is None:
         return finished_report(target, complete(target) or {})
+    check_own_code(target, call.options.custom_objects, call.folder, custom_objects)
     with chdir(call.folder):
         options = replace(call.options, quiet=quiet)
         with plan(call.model, call.layers, call.given, target.absolute(), options) as planned:

@@ -45,11 +45,13 @@ class Feed:
         limit: For token numbers: how many there are; values must lie in [0, limit).
         dtype: What the rows are cast to.
         seen: What was read so far.
+        finite: Whether NaN and Inf are errors.
     """
 
     spec: TensorSpec
     source: Source
     limit: int | None = None
+    finite: bool = False
 
     def __post_init__(self) -> None:
         name = self.spec.dtype or "float32"
@@ -81,6 +83,8 @@ class Feed:
         rows = self.source.read(start, stop)
         self.seen.check_file(self.source.location)
         self.seen.add(rows, start)
+        if self.finite and rows.dtype.kind == "f" and not np.isfinite(rows).all():
+            raise self._misfit(rows, ~np.isfinite(rows), start, "finite numbers")
         cast = self._cast(rows, start)
         if self.limit is not None:
             wrong = (cast < 0) | (cast >= self.limit)

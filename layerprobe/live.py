@@ -57,9 +57,12 @@ def build(
 ) -> Model:
     """Return the live model of a model file on the chosen engine."""
     # Imports Keras, so not before the engine is chosen.
+    from layerprobe.backend.finite import nonfinite_weights
     from layerprobe.backend.loading import build as build_model
 
     first = selected.engine.RUNS_CHANNELS_FIRST
-    return build_model(
+    model = build_model(
         file, runs_channels_first=first, reading=reading, custom_objects=custom_objects
     )
+    model.notes = (*model.notes, *nonfinite_weights(model.keras))
+    return model

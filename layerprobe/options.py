@@ -23,6 +23,7 @@ class InputOptions:
     id_column: str | None = None
     header: bool | None = None
     preprocess: str | None = None
+    allow_trailing: bool = False
 
     @property
     def sources(self) -> SourceOptions:
@@ -38,6 +39,7 @@ class InputOptions:
             id_column=self.id_column,
             header=self.header,
             preprocess=self.preprocess,
+            allow_trailing=self.allow_trailing,
         )
 
 
@@ -64,6 +66,8 @@ class Options(InputOptions):
     lambdas: tuple[tuple[str, str], ...] = ()
     custom_objects: str | None = None
     architecture: str | None = None
+    strict_dtype: bool = False
+    fail_on_nan: bool = False
     overwrite: bool = False
     resume: bool = False
     quiet: bool = False

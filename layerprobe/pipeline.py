@@ -26,9 +26,9 @@ from layerprobe.batches import (
     datasets_of,
     planned_bytes,
     read,
-    row_range,
     rows_a_pass,
 )
+from layerprobe.checks import check_data, odd_name
 from layerprobe.errors import LayerNotFound, OutputError
 from layerprobe.feed import Feed, Given, close_feeds, open_feeds
 from layerprobe.layers import LayerOutput, TensorSpec
@@ -131,7 +131,7 @@ def plan(
         feeds, notes = open_inputs(file, wanted, begin, given, options)
         undo.callback(close_feeds, feeds)
         finished = _check_output(target, file, feeds, options)
-        rows = row_range(options.rows, feeds[0].rows)
+        rows = check_data(file, wanted, begin, feeds, options)
         selected = _engine(options)
         built = build(file, selected, reading_of(options), options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
@@ -224,11 +224,12 @@ def open_inputs(
     limits = {s.name: n for s in specs if (n := file.token_limit(s.name)) is not None}
     if given is not None:
         unused = () if begin else [s.name for s in file.inputs if s not in specs]
-        return open_feeds(given, specs, limits, unused, options.sources), []
+        return open_feeds(given, specs, limits, unused, options.sources), [*odd_name(file)]
     made = synthetic_rows(specs, limits)
     rows = next(iter(made.values())).shape[0]
     return open_feeds(made, specs, limits), [
-        f"no --input given: {rows} rows made up from the model's input specification"
+        *odd_name(file),
+        f"no --input given: {rows} rows made up from the model's input specification",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from layerprobe.errors import DataError
 from layerprobe.feed import Given
 from layerprobe.options import Options
 from layerprobe.pipeline import Plan, plan
+from layerprobe.resuming import check_own_code
+from layerprobe.sources import STDIN
 
 Array = np.ndarray[Any, Any]
 
@@ -47,6 +50,7 @@ def recompute(
     *,
     seed: int = 0,
     backend: str | None = None,
+    custom_objects: str | Path | None = None,
     quiet: bool = False,
 ) -> Recomputed:
     """Compute some rows of a dump anew, each in its batch, and compare them.
@@ -56,6 +60,8 @@ def recompute(
         count: How many rows, at random; all if there are fewer.
         seed: Of the choice.
         backend: The engine; by default the one that the dump was made on.
+        custom_objects: The file of classes that it was made with, if there was one: code that a
+            manifest names is not run unless you name it too.
         quiet: Keep what frameworks print at their start off stderr.
 
     Raises:
@@ -63,6 +69,8 @@ def recompute(
     """
     with open_dump(path) as dump:
         chosen = np.random.default_rng(seed).permutation(dump.rows)[:count]
+        named = dump.manifest["options"]["custom_objects"]
+        check_own_code(dump.path, named, Path(), custom_objects)
         options = _options(dump.manifest, backend, quiet=quiet)
         given = _given(dump.manifest)
         model = dump.manifest["model"]["path"]
@@ -90,6 +98,12 @@ def _options(manifest: Mapping[str, Any], backend: str | None, *, quiet: bool) -
 
 
 def _given(manifest: Mapping[str, Any]) -> Given | None:
+    if any(entry["location"] == STDIN for entry in manifest["inputs"]):
+        raise DataError(
+            "The rows that this dump was made from came from standard input.",
+            expected="rows in a file, which can be read again",
+            fix="Without --recompute, verify checks the stored rows alone.",
+        )
     if all(entry["bytes"] is None for entry in manifest["inputs"]):
         return None  # rows made up; of rows from memory the hash will not fit
     return {entry["name"]: entry["location"] for entry in manifest["inputs"]}

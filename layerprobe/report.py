@@ -185,6 +185,7 @@ def _options(plan: Plan) -> dict[str, object]:
         "id_column": options.id_column,
         "header": options.header,
         "preprocess": options.preprocess,
+        "allow_trailing": options.allow_trailing,
         "lambdas": dict(options.lambdas),
         "custom_objects": options.custom_objects,
         "architecture": options.architecture,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from layerprobe.errors import DataError, OutputError
+from layerprobe.errors import DataError, OutputError, TrustError
 from layerprobe.feed import Given
 from layerprobe.options import Options
 from layerprobe.sinks import complete, unfinished
@@ -33,6 +33,15 @@ class Call:
     given: Given | None
     options: Options
     folder: Path
+
+    def files(self) -> list[str]:
+        """Return the files that it reads, as they were named, but for code of the user's."""
+        given: list[Any] = [self.model, self.options.architecture]
+        if isinstance(self.given, Mapping):
+            given += self.given.values()
+        else:
+            given += self.given if isinstance(self.given, list) else [self.given]
+        return [str(file) for file in given if file is not None]
 
 
 def output_of(path: str | Path) -> Path:
@@ -94,6 +103,35 @@ def recorded_call(output: Path) -> Call | None:
     return Call(
         call["model"], tuple(call["layers"]), call["input"], _options(call["options"]), folder
     )
+
+
+def check_own_code(
+    output: Path, recorded: str | None, folder: Path, said: str | Path | None
+) -> None:
+    """Make sure that code which a dump names is run only if the user names it too.
+
+    A journal or a manifest may come from anybody, and could name any file.
+
+    Args:
+        output: The dump.
+        recorded: The file of classes that it was made with, if there was one.
+        folder: What its path is relative to.
+        said: The file that the user names.
+
+    Raises:
+        TrustError: The user names none, or another one.
+    """
+    if recorded is None and said is None:
+        return
+    file = None if recorded is None else folder / recorded
+    if file is None or said is None or file.resolve() != Path(said).resolve():
+        raise TrustError(
+            f"{output} was made with {recorded or 'no code of yours'}"
+            f"{f', not with {said}' if said and recorded else ''}.",
+            expected="the same file of classes, named by you: what a dump names is not run",
+            fix=f"If it is yours, add: --custom-objects {file}" if file else "Leave it out.",
+            path=str(output),
+        )
 
 
 def _kept(given: Given | None) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from layerprobe.batches import as_stored, computed, planned_bytes, read
+from layerprobe.checks import check_finite
 from layerprobe.errors import DataError
 from layerprobe.pipeline import Plan
 from layerprobe.report import Counts, Report, finished_report, manifest_of, plan_of
@@ -79,6 +80,8 @@ def _stream(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Progr
     def store(at: int, end: int, batches: Sequence[Sequence[Array]]) -> None:
         columns = zip(*batches, strict=True)
         stored = [as_stored(c, d) for c, d in zip(columns, planned.datasets, strict=True)]
+        if planned.options.fail_on_nan:
+            check_finite(stored, planned.datasets, at)
         for count, array in zip(counts, stored, strict=True):
             count.add(array)
         sink.write(at - start, stored, partial(_state, planned, end, counts))

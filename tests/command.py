@@ -62,6 +62,12 @@ def typed(capfd, *arguments):
     return Result(int(end.value.code or 0), out, err)
 
 
+def worker_of(process):
+    """Return the id of the process that does the work of a started command, or None as yet."""
+    started = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return int(started[0]) if started else None
+
+
 def files(folder):
     """Return the names of everything below a folder."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

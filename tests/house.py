@@ -25,6 +25,7 @@ ALLOWED = {
     "batches": {*_BASE, "sinks", "feed", "passes"},
     "report": {*_READS, "feed", "batches"},
     "live": {*_READS, "options"},
+    "checks": {*_BASE, *"batches feed options sinks modelfile".split()},
     "conversion": {*_READS, *"live options synthetic".split()},
     "pipeline": {
         *_READS,
@@ -36,10 +37,11 @@ ALLOWED = {
         "batches",
         "report",
         "resuming",
+        "checks",
     },
     "resuming": {*_BASE, *"sinks feed options".split()},
     "running": {*_BASE, *"sinks feed batches report pipeline stages".split()},
-    "recomputing": {*_BASE, *"batches dump feed options pipeline".split()},
+    "recomputing": {*_BASE, *"batches dump feed options pipeline resuming sources".split()},
     "epochs": {"feed", "batches", "stages"},
     "targets": {*_BASE, "sources", "backend", "feed", "loss_expression"},
     "training": {*_READS, *"feed options live pipeline epochs targets".split(), *_FORMULAS},
@@ -49,14 +51,19 @@ ALLOWED = {
         *"feed options live pipeline report dump targets training conversion".split(),
     },
     "extraction": {*_READS, *"feed options pipeline report resuming running".split()},
-    "commands": {*" backend interrupts reductions report screen".split(" ")},
+    "confinement": {"errors"},
+    "commands": {
+        "",
+        *"backend confinement errors interrupts reductions report resuming".split(),
+        "screen",
+    },
     "cli": {*" api errors interrupts backend screen commands".split(" ")},
     "screen": {"modelfile"},
     "testing": {"sources", "sinks", "backend"},
     "": {
         *"errors layers api backend dump extraction modelfile recomputing report training".split()
     },
-    "__main__": {"cli"},
+    "__main__": {"cli", "commands", "confinement"},
 }
 # For annotations alone, never at run time: the report describes a plan, which it is made from;
 # the screen shows what others found out.
@@ -67,8 +74,8 @@ THIRD_PARTY = {
     "click": {
         "cli.py",
         "screen.py",
-        *(f"commands/{c}.py" for c in "convert data_options doctor extract list_layers".split()),
-        *(f"commands/{c}.py" for c in "resume running show train verify".split()),
+        *(f"commands/{c}.py" for c in "confined convert data_options doctor extract".split()),
+        *(f"commands/{c}.py" for c in "list_layers resume running show train verify".split()),
     },
     "yaml": {"modelfile/architecture.py"},
     "rich": {"screen.py"},
@@ -91,6 +98,7 @@ THIRD_PARTY = {
         "backend/compat_openvino.py",
         "backend/compat_operations.py",
         "backend/compat_state.py",
+        "backend/finite.py",
         "backend/insides.py",
         "backend/loading.py",
         *(
@@ -126,5 +134,6 @@ THIRD_PARTY = {
 }
 WITHOUT_NUMPY = {
     *("errors", "addresses", "layers", "interrupts", "options", "stages", "cli", "commands"),
+    "confinement",
     *("screen", "loss_expression", "loss_reader"),
 }

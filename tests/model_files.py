@@ -63,6 +63,22 @@ def functional(*layers: Config, outputs: list[Any], name: str = "small") -> Conf
     }
 
 
+def runnable(config: Any) -> Any:
+    """Return a config with the modules of all classes, which Keras asks for when it builds one."""
+    if isinstance(config, list):
+        return [runnable(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    found = {key: runnable(value) for key, value in config.items()}
+    name = found.get("class_name", "__keras_tensor__")
+    if name != "__keras_tensor__":
+        inner = name == "Functional"
+        module = "keras" if name == "Sequential" else "keras.layers"
+        found |= {"module": "keras.src.models.functional" if inner else module}
+        found |= {"registered_name": name if inner else None}
+    return found
+
+
 def merge(name):
     """Return a layer that adds its inputs."""
     return {"class_name": "Add", "config": {"name": name, "trainable": True}}

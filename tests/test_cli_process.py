@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from command import COMMAND, environment, files, shell
+from command import COMMAND, environment, files, shell, worker_of
 from recompute import numpy_digits_cnn
 
 import layerprobe
@@ -155,7 +155,7 @@ def test_a_second_interrupt_ends_at_once(samples, tmp_path, many_rows):
 def test_an_interrupt_while_an_engine_loads(samples, tmp_path, seconds):
     """Ctrl-C is never lost while frameworks are imported: the process ends at once, in order."""
     with _started("extract", samples / "digits_cnn.h5", "-l", "all", cwd=tmp_path) as process:
-        _wait_for(lambda: b"libtensorflow" in _mapped(process.pid))
+        _wait_for(lambda: b"libtensorflow" in _mapped(process))
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
@@ -183,8 +183,9 @@ def _started(*arguments, cwd):
     )
 
 
-def _mapped(pid):
-    return Path(f"/proc/{pid}/maps").read_bytes()
+def _mapped(process):
+    worker = worker_of(process)
+    return Path(f"/proc/{worker}/maps").read_bytes() if worker else b""
 
 
 def _wait_for(happened):

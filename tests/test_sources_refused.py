@@ -116,7 +116,7 @@ PLACES = {
     "missing": ("dta.npy", "no file … Near by: 'data.npy'", 66),
     "no folder": ("none/x.npy", "The folder … does not exist either", 66),
     "behind a file": ("data.npy/g/x", "data.npy::/g/x", 66),
-    "address": ("http://a.org/x.npy", "nothing is fetched from the net", 66),
+    "address": ("http://a.org/x.npy", "nothing is fetched from the net", 2),
     "NUL": ("a\0b", "no file", 66),
     "long name": ("x" * 5000, "cannot be opened: File name too long", 66),
     "nothing": ("", "There is no file ''", 66),

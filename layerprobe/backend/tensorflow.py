@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -69,7 +70,8 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
                 variable.assign(value)
         return outputs + advanced
 
-    traced = forward.get_concrete_function()
+    with _scopes_of_any_name():
+        traced = forward.get_concrete_function()
 
     def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         fed = [tf.constant(part) for value in (*states, *values) for part in _parts(value)]
@@ -78,6 +80,28 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
         return arrays[: program.count], arrays[program.count :]
 
     return call
+
+
+@contextlib.contextmanager
+def _scopes_of_any_name() -> Iterator[None]:
+    """Let layers have names that TensorFlow's graphs refuse, such as "größe" or "my layer".
+
+    Keras opens a scope with the name of each layer that it calls. Scopes name operations of the
+    graph and change no number.
+    """
+    scope = tf.name_scope
+
+    def opened(name: str | None) -> Any:
+        if not name:
+            return scope(name)
+        plain = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
+        return scope(plain if re.match(r"[A-Za-z0-9.]", plain) else f"s{plain}")
+
+    tf.name_scope = opened
+    try:
+        yield
+    finally:
+        tf.name_scope = scope
 
 
 class _Tape:

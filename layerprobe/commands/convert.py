@@ -10,6 +10,7 @@ import click
 
 import layerprobe
 from layerprobe.backend.registry import ENGINES
+from layerprobe.commands.confined import confined, enter
 from layerprobe.screen import printable, waiting
 
 _EXAMPLES = """\b
@@ -29,6 +30,7 @@ Examples:
 @click.option("--source-data-format", metavar="channels_first|channels_last",
               help="Where the channels are in layers of Keras 1 that do not say it.")  # fmt: skip
 @click.option("--backend", metavar="|".join(ENGINES), help="The engine that compares the two.")
+@confined
 @click.option("--overwrite", is_flag=True, help="Replace NEW.keras if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: Path, output: Path, *, as_json: bool, **options: Any) -> None:
@@ -36,6 +38,7 @@ def command(model: Path, output: Path, *, as_json: bool, **options: Any) -> None
 
     Both are run on made-up rows before NEW.keras appears; what differs is not kept.
     """
+    options = enter(options, (model, options["architecture"]), output.parent)
     with waiting("converting"):
         found = layerprobe.convert(model, output, quiet=True, **options)
     if as_json:

@@ -35,6 +35,8 @@ _READING = (
                  help="Scale the values of images as for this network of keras.applications "
                  "(resnet50, mobilenet_v2, …), or as caffe, tf, torch, unit (0 to 1) or none.  "
                  "[default: none]"),
+    click.option("--allow-trailing", is_flag=True,
+                 help="Take an .npy file without the bytes that come after its array."),
 )  # fmt: skip
 
 

@@ -11,9 +11,11 @@ import click
 
 import layerprobe
 from layerprobe.backend.registry import ENGINES
+from layerprobe.commands.confined import confined, enter
 from layerprobe.commands.data_options import data_options
 from layerprobe.commands.running import carry_out
 from layerprobe.reductions import KINDS as REDUCTIONS
+from layerprobe.resuming import output_of
 
 _EXAMPLES = """\b
 Examples:
@@ -101,8 +103,13 @@ def _formulas(
               "model.")  # fmt: skip
 @click.option("--custom-objects", metavar="FILE.py",
               help="Run this Python file, your own, for classes that the model needs.")  # fmt: skip
+@click.option("--strict-dtype", is_flag=True,
+              help="Fail on data that are not of the input's dtype: cast nothing.")  # fmt: skip
+@click.option("--fail-on-nan", is_flag=True,
+              help="Stop at the first row with NaN or Inf, in data or activations.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
               help="Check everything and compute one batch, but write nothing.")  # fmt: skip
+@confined
 @click.option("--overwrite", is_flag=True,
               help="Replace an existing dump when all is done; rows of an unfinished one are lost "
               "at once.")  # fmt: skip
@@ -120,6 +127,8 @@ def command(
     ends before that, its rows are kept, and `layerprobe resume OUT` goes on.
     """
     options["rows"] = _rows(options["rows"])
+    reads = (model, *inputs, options["architecture"], options["custom_objects"])
+    options = enter(options, reads, output_of(options["output"] or "here").parent)
     carry_out(
         lambda progress: layerprobe.extract(
             model, layers, list(inputs) or None, progress=progress, quiet=True, **options

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 import layerprobe
+from layerprobe.commands.confined import confined, enter
 from layerprobe.commands.running import carry_out
+from layerprobe.resuming import output_of, recorded_call
 
 _EXAMPLES = """\b
 Examples:
@@ -18,14 +22,27 @@ Examples:
 
 @click.command("resume", epilog=_EXAMPLES)
 @click.argument("dump", type=click.Path(path_type=Path))
+@click.option("--custom-objects", metavar="FILE.py",
+              help="The file of classes that it was begun with, your own.")  # fmt: skip
+@confined
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
-def command(dump: Path, *, as_json: bool) -> None:
+def command(dump: Path, *, as_json: bool, **options: Any) -> None:
     """Go on with DUMP, which an extraction has not finished.
 
     Its journal holds the command it was begun with. The model, the rows so far, the options and
     all versions must be what they were; then the end is the same, byte for byte, as without the
     interruption. A dump that is complete is left alone.
     """
+    output = output_of(dump).absolute()
+    code = options.pop("custom_objects")
+    own = None if code is None else Path(code).absolute()
+    call = recorded_call(output)
+    if call is not None:
+        os.chdir(call.folder)  # what its paths are relative to
+        enter(options, (*call.files(), own), output.parent)
     carry_out(
-        lambda progress: layerprobe.resume(dump, progress=progress, quiet=True), as_json=as_json
+        lambda progress: layerprobe.resume(
+            output, progress=progress, custom_objects=own, quiet=True
+        ),
+        as_json=as_json,
     )

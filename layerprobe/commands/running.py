@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from layerprobe import interrupts
+from layerprobe.confinement.worker import loaded
 from layerprobe.interrupts import EndOnInterrupt, StopOnSignal
 from layerprobe.screen import printable, progress_bar
 
@@ -32,6 +33,7 @@ def carry_out(work: Callable[[Callable[[int, int], None]], Report], *, as_json: 
 
         def progress(done: int, total: int) -> None:
             loading.over()
+            loaded()
             stop.start()
             if bar is not None:
                 bar(done, total)

@@ -13,7 +13,9 @@ import click
 import layerprobe
 from layerprobe import interrupts
 from layerprobe.backend.registry import ENGINES
+from layerprobe.commands.confined import confined, enter
 from layerprobe.commands.data_options import data_options
+from layerprobe.confinement.worker import loaded
 from layerprobe.interrupts import EndOnInterrupt
 from layerprobe.screen import printable
 
@@ -63,6 +65,7 @@ Examples:
 @click.option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.  [default: auto]")
 @click.option("--backend", metavar="|".join(ENGINES),
               help="The engine.  [default: $LAYERPROBE_BACKEND or tensorflow]")  # fmt: skip
+@confined
 @click.option("--overwrite", is_flag=True, help="Replace an existing .keras file at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(model: Path, inputs: Sequence[str], *, as_json: bool, **options: Any) -> None:
@@ -72,12 +75,14 @@ def command(model: Path, inputs: Sequence[str], *, as_json: bool, **options: Any
     appears under its name when it is complete; weights that do not move are in it bit by bit as
     they were.
     """
+    options = enter(options, (model, *inputs, options["target"]), Path(options["output"]).parent)
     new_line = "\n" if sys.stderr.isatty() else ""
     message = f"{new_line}layerprobe: {interrupts.MESSAGE}\n"
     with EndOnInterrupt(message) as loading:
 
         def progress(epoch: int, epochs: int, loss: float | None) -> None:
             loading.over()
+            loaded()
             if loss is not None:
                 width = len(str(epochs))
                 click.echo(f"epoch {epoch:{width}} of {epochs}: loss {loss:.6g}", err=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 import layerprobe
 from layerprobe.backend.registry import ENGINES
+from layerprobe.commands.confined import confined, enter
+from layerprobe.confinement.worker import loaded
 from layerprobe.screen import printable, waiting
 
 _DAMAGED = 65
@@ -31,22 +34,18 @@ Examples:
 @click.option("--tolerance", default=1e-3, show_default=True, metavar="X", type=float,
               help="How large a difference may be, in proportion to the largest value of its "
               "layer.")  # fmt: skip
+@click.option("--custom-objects", metavar="FILE.py",
+              help="The file of classes that the dump was made with, your own.")  # fmt: skip
+@confined
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.pass_context
-def command(
-    ctx: click.Context,
-    dump: Path,
-    *,
-    recompute: int,
-    seed: int,
-    backend: str | None,
-    tolerance: float,
-    as_json: bool,
-) -> None:
+def command(dump: Path, *, recompute: int, tolerance: float, as_json: bool, **options: Any) -> None:
     """Check all rows of DUMP against the checksums they were written with.
 
     Every range of rows in which something is wrong is named, and the exit code is 65 then.
     """
+    anew = {name: options.pop(name) for name in ("seed", "backend", "custom_objects")}
+    if recompute:
+        enter(options, _named_files(dump, anew["custom_objects"]), None)
     with waiting("reading"):
         found = layerprobe.verify(dump)
     told = found.to_json()
@@ -56,14 +55,25 @@ def command(
     lines.append(f"{found.path}: {checked}, {len(found.faults):,} wrong")
     if recompute and not wrong:
         with waiting("computing"):
-            anew = layerprobe.recompute(dump, recompute, seed=seed, backend=backend, quiet=True)
-        address, ratio = anew.worst
+            result = layerprobe.recompute(dump, recompute, quiet=True, **anew)
+        loaded()
+        address, ratio = result.worst
         wrong = not ratio <= tolerance
-        told["recomputed"] = {"rows": list(anew.rows), "errors": dict(anew.errors)}
+        told["recomputed"] = {"rows": list(result.rows), "errors": dict(result.errors)}
         lines.append(
-            f"{len(anew.rows):,} rows computed anew: largest difference {anew.errors[address]:.3g} "
-            f"in {address}, {ratio:.1e} of its largest value{' - too much' if wrong else ''}"
+            f"{len(result.rows):,} rows computed anew: largest difference "
+            f"{result.errors[address]:.3g} in {address}, {ratio:.1e} of its largest value"
+            f"{' - too much' if wrong else ''}"
         )
     click.echo(json.dumps(told, indent=1) if as_json else printable("\n".join(lines)))
     if wrong:
-        ctx.exit(_DAMAGED)
+        click.get_current_context().exit(_DAMAGED)
+
+
+def _named_files(dump: Path, custom_objects: str | None) -> list[str | Path | None]:
+    """Return what computing rows anew reads: the dump, and what its manifest names."""
+    with layerprobe.open_dump(dump) as opened:
+        told = opened.manifest
+    data = [entry["location"] for entry in told["inputs"]]
+    named = [told["model"]["path"], *data, told["options"]["architecture"]]
+    return [dump, *named, custom_objects]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
+import re
 import stat
 from dataclasses import dataclass
 from functools import cached_property
@@ -177,6 +178,7 @@ def open_model(path: str | Path, architecture: str | Path | None = None) -> Mode
 
 
 def _contents(path: Path, architecture: str | Path | None) -> Contents:
+    _refuse_address(path)
     described = None if architecture is None else _contents(Path(architecture), None)
     try:
         mode = path.stat().st_mode
@@ -205,6 +207,19 @@ def _contents(path: Path, architecture: str | Path | None) -> Contents:
     if architectures.is_architecture(head):
         return architectures.read(path)
     raise _not_a_model(path, head)
+
+
+def _refuse_address(path: Path) -> None:
+    """Refuse what lies elsewhere; `Path` has made one slash of two."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", path.as_posix())
+    if found and not path.exists():
+        raise ModelError(
+            f"{path} is an address, not a file.",
+            expected="a local file; nothing is fetched from the net",
+            fix="Download the model, and give the file.",
+            exit_code=2,
+            path=str(path),
+        )
 
 
 def _check_kind(path: Path, mode: int) -> None:

@@ -224,7 +224,7 @@ def _open_file(location: str, fits: Fits | None, options: SourceOptions) -> Sour
     if kind in {"csv", "parquet"}:
         return _table(location, path, key, options, kind)
     if kind == "npy":
-        return open_npy(location, path, key)
+        return open_npy(location, path, key, allow_trailing=options.allow_trailing)
     if kind == "npz":
         return open_npz(location, path, key, fits)
     from layerprobe.sources.hdf5 import open_hdf5

@@ -14,6 +14,7 @@ from layerprobe.sources.rows import DType, Shape, fault, native, tidy
 Fits = Callable[[Shape, DType], bool]
 
 _MOST_SHOWN = 12
+_EXPECTED = "a file with at least one array whose first axis counts the rows"
 
 
 class Entry(NamedTuple):
@@ -64,7 +65,11 @@ def choose(location: str, path: Path, entries: Sequence[Entry], fits: Fits | Non
         what = f"{location} holds {len(fitting)} arrays{fit}."
     raise DataError(
         what,
-        expected="one array; give its name after '::'" if fitting else "",
+        expected=_EXPECTED
+        if not entries
+        else "one array; give its name after '::'"
+        if fitting
+        else "",
         fix=listing(path, fitting or entries),
         location=location,
         candidates=[entry.name for entry in fitting],

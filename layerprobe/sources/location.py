@@ -29,7 +29,8 @@ def split(location: str) -> tuple[Path, str | None]:
     A file whose own name contains "::" is found as well: the longest part that exists is the path.
 
     Raises:
-        DataError: There is no such file (exit code 66), it is not a regular file, or it is empty.
+        DataError: There is no such file (exit code 66; 2 for an address on the net), it is not a
+            regular file, or it is empty.
 
     Example:
         >>> import tempfile
@@ -135,8 +136,8 @@ def _missing(location: str, name: str) -> DataError:
     return DataError(
         f"There is no file {name!r}.",
         expected="a file on this machine; nothing is fetched from the net" if is_address else "",
-        fix=_hint(Path(name)),
-        exit_code=66,
+        fix="Download it first." if is_address else _hint(Path(name)),
+        exit_code=2 if is_address else 66,
         location=location,
     )
 

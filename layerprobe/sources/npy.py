@@ -77,7 +77,9 @@ def _parsed(file: IO[bytes]) -> tuple[Shape, bool, DType]:
     raise ValueError(f"version {version} is not known")
 
 
-def open_npy(location: str, path: Path, key: str | None) -> NpySource:
+def open_npy(
+    location: str, path: Path, key: str | None, *, allow_trailing: bool = False
+) -> NpySource:
     """Open an .npy file.
 
     Raises:
@@ -93,7 +95,8 @@ def open_npy(location: str, path: Path, key: str | None) -> NpySource:
     with ExitStack() as stack:
         file = stack.enter_context(FileIO(path))
         header = read_header(location, file)
-        check_size(location, header, path.stat().st_size)
+        found = path.stat().st_size
+        check_size(location, header, min(found, header.total) if allow_trailing else found)
         source = NpySource(location, path, file, header)
         stack.pop_all()
     return source
@@ -110,7 +113,8 @@ def check_size(location: str, header: Header, found: int) -> None:
         fix = "Copy or write the file again."
     else:
         what = f"{location} has {found - expected:,} bytes after its array: {found:,} in all."
-        fix = "If the first array is the one that is meant: np.save('new.npy', np.load('old.npy'))"
+        fix = "If the first array is the one that is meant, add --allow-trailing, or save it anew: "
+        fix += "np.save('new.npy', np.load('old.npy'))"
     raise DataError(
         what,
         expected=f"{expected:,} bytes, for {header.shape} {header.dtype} as its header says",

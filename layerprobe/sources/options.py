@@ -29,6 +29,7 @@ class SourceOptions:
         header: Whether the first line of a CSV file has the names of the columns; None: it has,
             unless all of it is numbers, which is an error.
         preprocess: How the values of images are scaled: a network of keras.applications, or a mode.
+        allow_trailing: Whether an .npy file may have bytes after its array.
         wanted: The shape that the model wants, rows first, where None takes any size; None if
             nobody knows.
         wanted_dtype: The dtype that the model wants, "" if nobody knows.
@@ -41,6 +42,7 @@ class SourceOptions:
     id_column: str | None = None
     header: bool | None = None
     preprocess: str | None = None
+    allow_trailing: bool = False
     wanted: Shape | None = None
     wanted_dtype: str = ""
     again: bool = False

@@ -1,0 +1,113 @@
+"""The table of bad input, row by row: which test shows what a user gets.
+
+Rows that another part of the house answers for are named at the end; no row is missing from both.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+# Row -> what comes in, and the tests that type it. Names are FILE::TEST, without "test_" and ".py".
+ROWS = {
+    1: ("a model that is missing", "bad_models::what_is_no_model"),
+    2: ("an empty or cut archive", "bad_models::what_is_no_model"),
+    3: ("HDF5 named .keras, zip named .h5", "bad_rows::a_file_under_another_name"),
+    4: ("weights without architecture", "bad_models::what_is_no_model"),
+    5: ("no weights in an archive", "bad_models::a_model_without_weights"),
+    17: ("a SavedModel that lacks a part", "bad_rows::folders_that_lack_a_part"),
+    18: (
+        "hostile names of layers",
+        "bad_rows::names_are_never_paths_and_never_steer_a_terminal",
+        "cli::names_from_files_are_never_markup",
+    ),
+    19: ("names that differ by case", "bad_rows::twins_that_differ_by_case_are_told_apart"),
+    20: ("weights of another shape", "bad_models::weights_that_do_not_fit_their_layer"),
+    21: ("weights that are NaN", "bad_rows::weights_that_are_nan"),
+    22: ("layers beyond all memory", "bad_rows::layers_that_cannot_fit"),
+    23: ("a newer Keras", "bad_rows::a_model_from_a_newer_keras"),
+    24: ("Keras 2", "bad_rows::a_model_of_keras_2"),
+    25: ("addresses on the net", "bad_rows::addresses_on_the_net"),
+    27: ("a cut .npy, a header that lies", "bad_rows_data::files_that_are_no_rows"),
+    28: ("trailing bytes", "bad_rows_data::trailing_bytes_are_left_out_when_asked"),
+    29: ("pickled objects", "bad_rows_data::files_that_are_no_rows"),
+    30: ("text named .npy", "bad_rows_data::files_that_are_no_rows"),
+    31: ("records, text, dates, complex numbers", "bad_rows_data::files_that_are_no_rows"),
+    32: ("other dtypes", "bad_rows_data::casts_are_named_or_refused"),
+    33: ("wrong shapes", "bad_input::rows_that_do_not_fit_the_model"),
+    34: ("Fortran order, big-endian", "bad_rows_data::other_layouts_give_the_same_numbers"),
+    35: ("no rows", "bad_rows_data::files_that_are_no_rows"),
+    36: ("HDF5 without or with several datasets", "bad_rows_data::datasets_that_are_no_rows"),
+    37: ("HDF5 that leads elsewhere", "bad_rows_data::datasets_that_are_no_rows"),
+    40: (
+        "NaN in data or activations",
+        "bad_rows_data::nan_is_an_error_when_asked",
+        "bad_rows_data::nan_that_the_model_makes_is_an_error_when_asked",
+        "cli_extract::nan_and_inf_are_counted_and_warned_of",
+    ),
+    41: ("token numbers out of range", "bad_input::token_numbers_that_do_not_exist"),
+    42: (
+        "inputs that do not fit together",
+        "bad_input::inputs_of_different_lengths",
+        "bad_input::data_that_are_not_there",
+    ),
+    43: ("unknown layers", "bad_models::an_address_of_none_or_of_several"),
+    44: (
+        "batch sizes",
+        "bad_input::options_out_of_range",
+        "bad_rows_data::batches_that_cannot_fit",
+    ),
+    45: ("ranges of rows", "bad_input::data_that_are_not_there"),
+    46: ("an output that exists or is an input", "bad_input::an_output_that_must_not_be_written"),
+    47: ("an output of a wrong kind", "bad_input::an_output_that_must_not_be_written"),
+    48: ("a folder that is missing or closed", "bad_input::an_output_that_must_not_be_written"),
+    49: ("a disk without room", "bad_rows::a_disk_without_room"),
+    55: (
+        "no memory left, a crash",
+        "confinement_worker::how_work_ends",
+        "confinement_worker::other_commands_are_limited_too",
+    ),
+    56: ("a broken home", "confinement_worker::a_broken_home_does_not_matter"),
+    57: (
+        "no engine",
+        "bad_rows::without_tensorflow",
+        "bad_input::an_engine_that_is_not_installed",
+    ),
+    58: (
+        "no Landlock, no locks, a poor locale",
+        "confinement::a_system_that_cannot_confine",
+        "confinement::confinement_that_is_required",
+        "sinks_names::without_locks_the_lock_file_itself_is_the_lock",
+        "bad_rows::a_terminal_of_few_characters",
+    ),
+    59: (
+        "no GPU",
+        "cli_process::a_missing_device_is_said_in_two_lines",
+        "bad_rows::the_device_that_was_used_is_recorded",
+    ),
+    60: ("packages in the current folder", "confinement::the_current_folder_is_not_imported_from"),
+}
+# Verdicts on hostile files and consent; interrupted, locked and resumed runs.
+ELSEWHERE = {*range(6, 17), 26, 38, 39, *range(50, 55)}
+
+
+def test_every_row_is_answered_for():
+    """The sixty rows are in one of the two lists, none in both."""
+    assert set(ROWS) | ELSEWHERE == set(range(1, 61))
+    assert not set(ROWS) & ELSEWHERE
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_tests_of_a_row_exist(row):
+    """Each test that a row names is there, and does something."""
+    _, *names = ROWS[row]
+    for name in names:
+        file, _, test = name.partition("::")
+        tree = ast.parse((TESTS / f"test_{file}.py").read_text("utf-8"))
+        found = [n for n in tree.body if getattr(n, "name", "") == f"test_{test}"]
+        assert len(found) == 1, name
+        assert len(found[0].body) > 1
