@@ -5,8 +5,11 @@ tests/tf_keras/make.py made the files with tf_keras 2.21, and recorded the numbe
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import golden
@@ -49,6 +52,56 @@ def test_notes_name_the_operations():
     """The user learns which operations were computed by another library's."""
     notes = layerprobe.load(FOLDER / "operations.h5").notes
     assert any(note.startswith("TensorFlow's operations computed by those of") for note in notes)
+
+
+def as_keras_2_13(source, target):
+    """Copy groups of weights as Keras 2.13 named them: who has weights was counted twice."""
+    for name in source:
+        if isinstance(source[name], h5py.Dataset):
+            source.copy(name, target)
+        elif name != "layers":
+            as_keras_2_13(source[name], target.create_group(name))
+        else:
+            into, counts = target.create_group("_layer_checkpoint_dependencies"), {}
+            for group in sorted(source[name], key=number_of):
+                kind = re.sub(r"_\d+$", "", group)
+                number = number_of(group) + counts.get(kind, 0)
+                as_keras_2_13(
+                    source[name][group], into.create_group(f"{kind}_{number}" if number else kind)
+                )
+                counts[kind] = counts.get(kind, 0) + has_weights(source[name][group])
+
+
+def number_of(group):
+    """Return the number at the end of a group's name, 0 where there is none."""
+    return int((re.findall(r"_(\d+)$", group) or [0])[0])
+
+
+def has_weights(group):
+    """Tell whether there is data anywhere below a group."""
+    found = []
+    group.visititems(lambda _, item: found.append(isinstance(item, h5py.Dataset)))
+    return any(found)
+
+
+@pytest.mark.parametrize("name", [p.name for p in MODELS if p.suffix == ".keras"])
+def test_archives_that_count_layers_twice(tmp_path, name):
+    """Weights of Keras 2.12 and 2.13 come to the layers they belong to, also in the listing."""
+    made = tmp_path / name
+    with zipfile.ZipFile(FOLDER / name) as archive, zipfile.ZipFile(made, "w") as twice:
+        with (
+            h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as source,
+            h5py.File(tmp_path / "w.h5", "w") as target,
+        ):
+            as_keras_2_13(source, target)
+        for member in archive.namelist():
+            data = archive.read(member)
+            whole = (tmp_path / "w.h5").read_bytes() if member == "model.weights.h5" else data
+            twice.writestr(member, whole)
+    shutil.copy((FOLDER / name).with_suffix(".npz"), tmp_path)
+    assert max(error for _, error in golden.errors_of(made)) < golden.TOLERANCE
+    listed, expected = (layerprobe.list_layers(path).table for path in (made, FOLDER / name))
+    assert [row.params for row in listed] == [row.params for row in expected]
 
 
 def declared(tmp_path, version, **inner):

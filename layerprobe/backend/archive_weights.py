@@ -2,7 +2,7 @@
 
 An archive has a group for each layer, named after its class and numbered in the order of the
 layers; in it the layer's own variables and a group for each attribute that is a layer. Source:
-keras 2.13 to 2.15 and 3, saving/saving_lib.py.
+keras 2.12 to 2.15 and 3, saving/saving_lib.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from layerprobe.backend import compat_state
 from layerprobe.backend.legacy import foreign
-from layerprobe.modelfile.weights import dataset_sizes, one_layout, snake_case
+from layerprobe.modelfile.weights import dataset_sizes, group_names, one_layout
 
 _WEIGHTS = "model.weights.h5"
 _Stored = Mapping[str, h5py.Dataset]
@@ -72,11 +72,10 @@ def _assigned(layer: Any, prefix: str, stored: _Stored) -> Iterator[Any]:
 
 
 def _listed(layers: Sequence[Any], prefix: str, stored: _Stored) -> Iterator[Any]:
-    used: dict[str, int] = {}
-    for layer in layers:
-        name = snake_case(getattr(layer, "saved_class", type(layer).__name__))
-        count = used[name] = used.get(name, -1) + 1
-        yield from _assigned(layer, f"{prefix}{name}{f'_{count}' if count else ''}/", stored)
+    classes = [str(getattr(layer, "saved_class", type(layer).__name__)) for layer in layers]
+    names = group_names(classes, _groups(prefix, stored))
+    for layer, name in zip(layers, names, strict=True):
+        yield from _assigned(layer, f"{prefix}{name}/", stored)
 
 
 def _own_names(prefix: str, stored: _Stored) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -131,16 +131,16 @@ class Keras3Sizes:
 
     def params(self, graph: Graph, prefix: str = "", path: Path = ()) -> dict[Path, int | None]:
         """Return the number of weights of every layer of the graph, by path."""
-        found: dict[Path, int | None] = {}
-        used: dict[str, int] = {}
-        for layer in graph.layers.values():
+        found: dict[Path, int | None] = {(*path, name): 0 for name in graph.layers}
+        below = f"{prefix}layers/"
+        counted = graph.counted()
+        holding = {name.removeprefix(below) for name in self._totals if name.startswith(below)}
+        groups = group_names(
+            [layer.class_name for layer in counted], {name for name in holding if "/" not in name}
+        )
+        for layer, group in zip(counted, groups, strict=True):
             here = (*path, layer.name)
-            if layer.is_operation or (layer.is_input and graph.class_name == "Sequential"):
-                found[here] = 0
-                continue
-            group = snake_case(layer.class_name)
-            count = used[group] = used.get(group, -1) + 1
-            base = f"{prefix}layers/{group}" + (f"_{count}" if count else "")
+            base = below + group
             if graph.class_name not in MODEL_CLASSES:
                 base = layer.name  # of a subclassed model, whose groups have its attributes' names
             found[here] = self._totals.get(base, 0)
@@ -173,9 +173,35 @@ def _unknown(layer: Layer, path: Path) -> dict[Path, int | None]:
 def one_layout(name: str) -> str:
     """Return a path in the weights of a .keras archive as Keras 3 would have written it.
 
-    Keras 2.13 and 2.14 called the group of a model's layers otherwise, on Windows with backslashes.
+    Keras 2.12 to 2.14 called the group of a model's layers otherwise, on Windows with backslashes.
     """
     return name.replace("\\", "/").replace("_layer_checkpoint_dependencies/", "layers/")
+
+
+def group_names(class_names: Sequence[str], holding: Collection[str]) -> list[str]:
+    """Return the name of each layer's group in a .keras archive: its class, numbered.
+
+    Keras 2.12 and 2.13 met a layer that has weights twice, and counted it twice. Which of the two a
+    file is follows from the groups that are in it.
+
+    Args:
+        class_names: The classes of the layers of a model, in order.
+        holding: The groups that hold weights.
+    """
+    once, twice = (list(_numbered(class_names, holding, step)) for step in (1, 2))
+    found = set(holding)
+    return twice if found <= set(twice) and not found <= set(once) else once
+
+
+def _numbered(class_names: Sequence[str], holding: Collection[str], step: int) -> Iterator[str]:
+    """Yield names of groups, where those that hold weights count `step` times."""
+    used: dict[str, int] = {}
+    for class_name in class_names:
+        group = snake_case(class_name)
+        count = used.get(group, 0)
+        name = f"{group}_{count}" if count else group
+        used[group] = count + (step if name in holding else 1)
+        yield name
 
 
 def snake_case(class_name: str) -> str:
