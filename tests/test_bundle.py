@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 import layerprobe
+from layerprobe.cli import main
 from layerprobe.errors import LayerprobeError, ModelError, TrustError
 from layerprobe.modelfile.bundle import Bundle
 from layerprobe.modelfile.wire import fields, varint
@@ -74,6 +76,21 @@ def test_a_folder_of_graphs_alone_is_refused(folder):
     (folder / "keras_metadata.pb").unlink()
     with pytest.raises(ModelError, match="does not describe layers"):
         layerprobe.list_layers(folder)
+
+
+def test_a_folder_without_its_variables_is_listed(folder):
+    """As it is where it was uploaded without its sub-folders; what lacks is said."""
+    expected = [row.address for row in layerprobe.list_layers(folder).table]
+    shutil.rmtree(folder / "variables")
+    model = layerprobe.list_layers(folder)
+    assert [row.address for row in model.table] == expected
+    assert model.params is None
+    assert any("variables/variables.index is missing" in note for note in model.contents.notes)
+    with pytest.raises(ModelError, match="holds no weights") as caught:
+        layerprobe.load(folder)
+    assert "Get the whole folder again" in str(caught.value)
+    doctor = CliRunner().invoke(main, ["doctor", str(folder)])
+    assert "Get the whole folder again" in doctor.output
 
 
 @given(st.binary(max_size=200))

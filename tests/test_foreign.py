@@ -168,3 +168,34 @@ def test_files_of_classes_that_fail(tmp_path, text, said):
         (tmp_path / "own.py").write_text(text)
     with pytest.raises(ModelError, match=said):
         layerprobe.load(with_lambda(tmp_path)[0], custom_objects=tmp_path / "own.py")
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_a_model_shared_before_the_code_is_computed(tmp_path, name):
+    """Both calls of it come out, where the rest cannot be built without the code."""
+    shared = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4, name="inner")], name="twin")
+    left, right = keras.Input((5,), name="left"), keras.Input((5,), name="right")
+    code = keras.layers.Lambda(keras.ops.concatenate, name="code", arguments={"axis": 1})
+    end = keras.layers.Dense(2, name="end")(code([shared(left), shared(right)]))
+    whole = keras.Model([left, right], end)
+    whole.save(tmp_path / name)
+    model = layerprobe.load(tmp_path / name)
+    found = layerprobe.backend.function(model.inputs, ["twin@0", "twin@1"])([ROWS, -ROWS])
+    for array, rows in zip(found, (ROWS, -ROWS), strict=True):
+        np.testing.assert_allclose(array, shared(rows), rtol=0, atol=1e-6)
+    with pytest.raises(TrustError, match="layer 'code' is a Lambda"):
+        model["end"]
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_where_all_needs_code_the_inputs_are_left(tmp_path, name):
+    """They depend on none; everything else is refused by name."""
+    rows = keras.Input((5,), name="rows")
+    code = keras.layers.Lambda(lambda x: x[:, :2], name="code", output_shape=(2,))
+    keras.Model(rows, keras.layers.Dense(3, name="after")(code(rows))).save(tmp_path / name)
+    model = layerprobe.load(tmp_path / name)
+    (found,) = layerprobe.backend.function(model.inputs, ["rows"])([ROWS])
+    np.testing.assert_array_equal(found, ROWS)
+    for address in ("code", "after"):
+        with pytest.raises(TrustError, match="layer 'code' is a Lambda"):
+            model[address]

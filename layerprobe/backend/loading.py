@@ -57,7 +57,9 @@ def build(
         raise ModelError(
             f"{file.path} holds no weights, only an architecture.",
             expected="a model with its weights",
-            fix=f"Give the file of weights as the model, and: --architecture {file.path}",
+            fix="Get the whole folder again from where it came from, with its variables."
+            if file.format == "saved_model"
+            else f"Give the file of weights as the model, and: --architecture {file.path}",
             path=str(file.path),
         )
     upgraded = upgrade(file.contents, reading)

@@ -160,7 +160,7 @@ def _functional(inner: Mapping[str, Any], data: Mapping[str, Any]) -> Graph:
     keras3 = any(
         "args" in node for item in inner["layers"] for node in item.get("inbound_nodes", ())
     )
-    layers, ends = _count_calls_from_zero(layers, ends, keras3=keras3)
+    layers, ends, from_one = _count_calls_from_zero(layers, ends, keras3=keras3)
     edges = [e for layer in layers.values() for call in layer.calls for e in call.edges]
     stored = {(e.layer, e.call, e.output): e for e in edges if e.shape is not None}
     for edge in (*ends["input_layers"], *ends["output_layers"], *edges):
@@ -174,6 +174,7 @@ def _functional(inner: Mapping[str, Any], data: Mapping[str, Any]) -> Graph:
         outputs=tuple(ends["output_layers"]),
         trainable=inner.get("trainable", True) is not False,
         stored=stored,
+        counted_from_one=frozenset(from_one),
     )
 
 
@@ -249,7 +250,7 @@ def _end_edges(structure: Any) -> list[Edge]:
 
 def _count_calls_from_zero(
     layers: Mapping[str, Layer], ends: Mapping[str, list[Edge]], *, keras3: bool
-) -> tuple[dict[str, Layer], dict[str, list[Edge]]]:
+) -> tuple[dict[str, Layer], dict[str, list[Edge]], set[str]]:
     """Undo an offset: to Keras 1 and 2 the building of a nested model was already its call 0.
 
     Keras 3 keeps that habit in `output_layers` alone, and for Functional models alone. In older
@@ -273,7 +274,8 @@ def _count_calls_from_zero(
         )
         for name, layer in layers.items()
     }
-    return fixed, {key: [_moved(e, in_ends) for e in listed] for key, listed in ends.items()}
+    moved = {key: [_moved(e, in_ends) for e in listed] for key, listed in ends.items()}
+    return fixed, moved, in_ends
 
 
 def _moved(value: Any, names: Collection[str]) -> Any:

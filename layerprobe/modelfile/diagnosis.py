@@ -65,9 +65,10 @@ def diagnose(file: ModelFile) -> Diagnosis:
     origin = f"made by {era}{version}{engine}; {file.format} file"
     total = len(rows)
     if contents.weights is None:
-        refused = (
-            f"{file.path} holds no weights. Give the file of weights as the model, and this one as "
-            "--architecture."
+        refused = f"{file.path} holds no weights. " + (
+            "Get the whole folder again from where it came from, with its variables."
+            if file.format == "saved_model"
+            else "Give the file of weights as the model, and this one as --architecture."
         )
         return Diagnosis(origin, contents.notes, refused, {}, 0, total)
     try:

@@ -70,7 +70,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Graph:
-    """A model: its layers by name in the order of the config, its inputs and outputs."""
+    """A model: its layers by name in the order of the config, its inputs and outputs.
+
+    `counted_from_one` names layers whose calls the config counts from 1 where it lists outputs.
+    """
 
     name: str
     class_name: str
@@ -79,6 +82,7 @@ class Graph:
     outputs: tuple[Edge, ...]
     trainable: bool = True
     stored: Mapping[tuple[str, int, int], Edge] = field(default_factory=dict)
+    counted_from_one: frozenset[str] = frozenset()
 
     def counted(self) -> list[Layer]:
         """Return the layers as `model.layers` counts them."""

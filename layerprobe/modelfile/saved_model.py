@@ -45,18 +45,21 @@ def _read(path: Path) -> Contents:
             f"{path} is a SavedModel that does not describe layers: it holds graphs of TensorFlow "
             "alone.",
             expected="a SavedModel that Keras wrote, with its config",
-            fix="Save the model in the program that made it: model.save('model.keras').",
+            fix="Get the whole folder again, if it had a keras_metadata.pb; else save the model in "
+            "the program that made it: model.save('model.keras').",
             path=str(path),
         )
     found = parse_config(told, path)
     config = _plain({key: found[key] for key in ("class_name", "config") if key in found})
+    held = Path(f"{path / _VARIABLES}.index").exists()
     return Contents(
         path=path,
         format="saved_model",
         config=config,
         keras_version=found.get("keras_version") or "2",
         backend="tensorflow",
-        weights=LegacySizes(dict(_sizes(config, Bundle(path / _VARIABLES)))),
+        weights=LegacySizes(dict(_sizes(config, bundle_of(path)))) if held else None,
+        notes=() if held else (f"{_VARIABLES}.index is missing, and with it all weights",),
     )
 
 

@@ -21,13 +21,15 @@ def pruned(config: Config, paths: Sequence[tuple[str, ...]]) -> tuple[Config, li
         paths: The layers; of one inside a model, that whole model goes.
 
     Returns:
-        The config, and the names of layers of which a call is gone; None if nothing is left.
+        The config, and the names of layers of which a call is gone; inputs at least are left. None
+        if the shape of an input is not known.
     """
     graph = parse(config)
     dead = _first_dead_calls(graph, {path[0] for path in paths})
     kept = {name: dead.get(name, len(layer.calls)) for name, layer in graph.layers.items()}
     if not any(count and not graph.layers[name].is_input for name, count in kept.items()):
-        return None
+        alone = _inputs_alone(graph)
+        return None if alone is None else (alone, sorted(dead))
     inner = config["config"]
     listed = inner if isinstance(inner, list) else inner["layers"]
     layers = [item for item in listed if kept.get(name_of(item), 0)]
@@ -42,6 +44,19 @@ def pruned(config: Config, paths: Sequence[tuple[str, ...]]) -> tuple[Config, li
         ]
         left = {**inner, "layers": cut, "output_layers": list(_ends(graph, kept))}
     return {**config, "config": left}, sorted(dead)
+
+
+def _inputs_alone(graph: Graph) -> Config | None:
+    """Return a model that puts out its inputs, None if a shape is not known."""
+    inputs = [layer for layer in graph.layers.values() if layer.is_input]
+    layers = [
+        {"class_name": "InputLayer", "name": i.name, "config": dict(i.config), "inbound_nodes": []}
+        for i in inputs
+    ]
+    shapes = [i.config.get("batch_shape") or i.config.get("batch_input_shape") for i in inputs]
+    ends = [[i.name, 0, 0] for i in inputs]
+    inner = {"name": graph.name, "layers": layers, "input_layers": ends, "output_layers": ends}
+    return {"class_name": "Functional", "config": inner} if all(shapes) else None
 
 
 def _first_dead_calls(graph: Graph, gone: Collection[str]) -> dict[str, int]:
@@ -69,4 +84,4 @@ def _ends(graph: Graph, kept: Mapping[str, int]) -> Iterator[list[Any]]:
     for name, layer in graph.layers.items():
         for number in range(kept[name]):
             if (name, number) not in used and not layer.is_input:
-                yield [name, number, 0]
+                yield [name, number + (name in graph.counted_from_one), 0]
