@@ -103,7 +103,7 @@ THIRD_PARTY = {
         "backend/loading.py",
         *(
             f"backend/legacy/{name}.py"
-            for name in """__init__ activations axes convolutions foreign former local masking
+            for name in """__init__ activations axes convolutions cropping foreign former local masking
             normalization operations pooling recurrent upsampling""".split()
         ),
         "backend/named.py",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +49,28 @@ def _assigned(layer: Any, node: int, bundle: Bundle) -> Iterator[Any]:
             )
         variable.assign(array)
         yield variable
+    held: Iterable[tuple[Any, int | None]]
     if isinstance(layer, keras.Model):
         inside = list(layer.layers)
         first = bool(inside) and isinstance(inside[0], keras.layers.InputLayer)
         held = zip(inside, layer_nodes(len(inside), bundle, node, has_input=first), strict=True)
     else:
-        held = zip(*_attributes(layer, children), strict=True)
+        held = _attributes(layer, children, bundle)
     for inner, place in held:
         if place is not None:
             yield from _assigned(inner, place, bundle)
 
 
-def _attributes(layer: Any, children: Any) -> tuple[list[Any], list[int]]:
-    """Return the layers that a layer keeps as attributes, and their objects."""
-    found = {
-        name: getattr(layer, name)
-        for name in children
-        if isinstance(getattr(layer, name, None), keras.Layer)
-    }
-    return list(found.values()), [children[name] for name in found]
+def _attributes(
+    layer: Any, children: Mapping[str, int], bundle: Bundle
+) -> Iterator[tuple[Any, int]]:
+    """Yield the layers that a layer keeps as attributes, or in lists of them, and their objects."""
+    for name, place in children.items():
+        found = getattr(layer, name, None)
+        if isinstance(found, keras.Layer):
+            yield found, place
+        elif isinstance(found, (list, tuple)):
+            listed = bundle.nodes[place].children
+            for number, inner in enumerate(found):
+                if isinstance(inner, keras.Layer) and str(number) in listed:
+                    yield inner, listed[str(number)]

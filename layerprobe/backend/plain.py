@@ -29,6 +29,7 @@ _SLOPE = 1.2  # how much steeper the hard_sigmoid of Keras 2 was
 # The gates that pass through the recurrent activation; the other part is the candidate.
 _GATES = {"LSTM": "1101", "GRU": "110", "ConvLSTM2D": "1101"}
 _OURS = (convolutions.Placed, pooling.Placed)
+_CROPPING = (keras.layers.Cropping1D, keras.layers.Cropping2D, keras.layers.Cropping3D)
 
 
 def plain_model(config: Config, live: Any) -> Any:
@@ -58,6 +59,12 @@ def _rewrite(config: Config, live: Any) -> None:
             continue
         if item.get("module") == PACKAGE and isinstance(layer, _OURS):
             _say_with_several(item, layer)
+        if (
+            item.get("module") == PACKAGE
+            and isinstance(layer, _CROPPING)
+            and 0 in layer.output.shape
+        ):
+            raise _unsayable(layer.name, f"a {item['class_name']} that leaves nothing")
         for part in with_wrapped(item):
             _say_plainly(part, masked=masked)
 
@@ -69,7 +76,8 @@ def _say_plainly(item: Config, *, masked: bool) -> None:
         plain_lstm = class_name == "ConvLSTM2D" and not inner.pop("gives_cells", False)
         plain_lstm = plain_lstm and inner.pop("origin", "tensorflow") == "tensorflow"
         last = inner.get("data_format") != "channels_first"
-        if not (class_name == "Bidirectional" and not masked) and not (plain_lstm and last):
+        alike = (class_name == "Bidirectional" and not masked) or class_name.startswith("Cropping")
+        if not alike and not (plain_lstm and last):
             raise _unsayable(inner.get("name"), f"a {class_name} as its origin computed it")
         item |= {"module": "keras.layers", "registered_name": None}
     for key in ACTIVATION_KEYS if isinstance(inner, dict) else ():

@@ -215,6 +215,13 @@ def nested():
     return [x, y], tail(layers.Dense(4, name="joined")(joined))
 
 
+def stacked():
+    """Cells in a list, which is an attribute of a layer."""
+    x = keras.Input((5, 3), name="x")
+    cells = [layers.LSTMCell(4), layers.GRUCell(3)]
+    return [x], [layers.RNN(cells, return_sequences=True, name="stack")(x)]
+
+
 if __name__ == "__main__":
     for make in (
         recurrent,
@@ -227,6 +234,7 @@ if __name__ == "__main__":
         nested,
         masked,
         meeting,
+        stacked,
     ):
         keras.utils.set_random_seed(1)
         keras.backend.clear_session()
@@ -234,6 +242,6 @@ if __name__ == "__main__":
         if make in (recurrent, attention, nested, sequences, spatial, preprocessing):
             keras.backend.clear_session()
             save(f"{make.__name__}_archive", *make(), kind="keras")
-        if make in (recurrent, nested):
+        if make in (recurrent, nested, stacked):
             keras.backend.clear_session()
             save(f"{make.__name__}_folder", *make(), kind="saved_model")

@@ -12,6 +12,7 @@ import numpy as np
 from layerprobe.backend import compat_state
 from layerprobe.backend.legacy import (
     activations,
+    cropping,
     foreign,
     former,
     local,
@@ -25,6 +26,7 @@ from layerprobe.backend.legacy import (
 
 __all__ = [
     "activations",
+    "cropping",
     "foreign",
     "former",
     "kernels_convolved",

@@ -23,6 +23,7 @@ _FLIPPED = frozenset("Conv1D Conv2D Conv3D Conv2DTranspose Conv3DTranspose ConvL
 _CONVOLUTIONS = _FLIPPED | _GROUPED
 _AVERAGES = frozenset({"AveragePooling1D", "AveragePooling2D", "AveragePooling3D"})
 _POOLING = _AVERAGES | {"MaxPooling1D", "MaxPooling2D", "MaxPooling3D"}
+_CROPPING = frozenset({"Cropping1D", "Cropping2D", "Cropping3D"})  # may leave nothing
 # Versions of Keras in which something of an engine was so: from the first to before the last.
 _CELL_STATES = ((2, 2, 3), (3,))
 _EPSILON_OUTSIDE = ((2, 1, 3), (2, 2, 1))
@@ -140,6 +141,8 @@ def _computed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
     if class_name == "Bidirectional" and _repeats_masked(contents):
         use_ours(layer)
         yield "where a step is masked, the output before is repeated, as this Keras did"
+    if class_name in _CROPPING:
+        _ours(layer)
     if class_name in FORMER_LAYERS - {"ConvLSTM2D"}:
         use_ours(layer, **({"origin": origin} if class_name == "SReLU" else {}))
     if class_name == "Conv2DTranspose" and "output_shape" in inner:
