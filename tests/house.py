@@ -84,8 +84,8 @@ THIRD_PARTY = {
         "backend/loading.py",
         *(
             f"backend/legacy/{name}.py"
-            for name in """__init__ activations axes convolutions foreign former local normalization
-            operations pooling recurrent upsampling""".split()
+            for name in """__init__ activations arranging axes convolutions foreign former functions
+            local merging normalization operations pooling recurrent upsampling""".split()
         ),
         "backend/named.py",
         "backend/phase.py",

@@ -1,7 +1,9 @@
 """Where masks of time steps meet: what layers did otherwise with them before Keras 3.
 
 Merging layers: Keras 2 kept a step if every masked input had it, and went by the others where one
-had no mask; Keras 3 keeps it if any has it, and drops the mask where one has none. TimeDistributed:
+had no mask; Keras 3 keeps it if any has it, drops the mask where one has none, and computes with 1
+for what is masked. Ours (`backend.legacy.merging`) do as Keras 2; of Keras 1 nobody looked.
+TimeDistributed:
 Keras 2 handed no mask to a layer inside, and made one of what that layer made; Keras 3 hands every
 step's on, and makes none. The numbers differ in every layer behind that looks at the mask, so that
 such a model has to be found before it is run.
@@ -17,7 +19,7 @@ from layerprobe.modelfile.graph import MODEL_CLASSES, Graph, Layer
 from layerprobe.modelfile.table import listing
 from layerprobe.modelfile.tokens import layer_at
 
-_MERGES = frozenset("Add Average Concatenate Maximum Minimum Multiply Subtract".split())
+MERGES = frozenset("Add Average Concatenate Maximum Minimum Multiply Subtract".split())
 _RECURRENT = frozenset("GRU LSTM SimpleRNN".split())
 # Layers that hand a mask on, as both Kerases have it; all others drop it.
 _PASS_ON = frozenset(
@@ -34,7 +36,7 @@ def refuse_other_masks(contents: Contents) -> None:
     Raises:
         ModelError: There is one; the message names the merging layer.
     """
-    address = _other_mask(parse(contents.config))
+    address = _other_mask(parse(contents.config), merges=contents.keras1)
     if address is not None:
         raise ModelError(
             f"{contents.path}, by Keras {contents.keras_version}: layer {address!r} takes masked "
@@ -44,7 +46,7 @@ def refuse_other_masks(contents: Contents) -> None:
         )
 
 
-def _other_mask(graph: Graph) -> str | None:
+def _other_mask(graph: Graph, *, merges: bool) -> str | None:
     """Return the address of a layer that treats masks otherwise than Keras 3, or None."""
     rows = listing(graph, {}).table.rows
     address_at = {(row.path, row.output): row.address for row in rows}
@@ -55,7 +57,9 @@ def _other_mask(graph: Graph) -> str | None:
         for row in rows:
             layer = layer_at(graph, row.path)
             given = not masked.isdisjoint(row.inbound)
-            if (given and layer.class_name in _MERGES) or _distributes(layer, given=given):
+            if (given and merges and layer.class_name in MERGES) or _distributes(
+                layer, given=given
+            ):
                 return row.address
             if layer.model is not None:
                 end = layer.model.outputs[row.output]
@@ -86,4 +90,4 @@ def _passes_on(layer: Layer, row: LayerOutput) -> bool:
         return bool(inner.get("return_sequences")) and row.output == 0
     if layer.class_name in _RECURRENT:
         return bool(layer.config.get("return_sequences")) and row.output == 0
-    return layer.class_name in _PASS_ON
+    return layer.class_name in _PASS_ON | MERGES

@@ -20,6 +20,7 @@ from layerprobe.modelfile.reading import Reading
 from layerprobe.modelfile.upgrade.calls import full_calls
 from layerprobe.modelfile.upgrade.foreign import foreign_layers, without_code
 from layerprobe.modelfile.upgrade.keras2 import STEPS
+from layerprobe.modelfile.upgrade.masking import merge_masks
 from layerprobe.modelfile.upgrade.operations import use_operations
 from layerprobe.modelfile.upgrade.origin import origin_of, use_origin
 from layerprobe.modelfile.upgrade.refusals import refuse_origin, refuse_unproven
@@ -92,6 +93,7 @@ def _upgraded(config: Config, contents: Contents, reading: Reading) -> Upgraded:
     notes = [note for step in STEPS if (note := step(config))]
     notes += use_origin(config, made_on or "", contents)
     notes += use_operations(config, contents)
+    merge_masks(config, contents)
     full_calls(config)
     return Upgraded(
         config,

@@ -18,7 +18,7 @@ from layerprobe.modelfile.weights import LegacySizes
 
 PACKAGE = "layerprobe"
 
-_GROUPED = frozenset({"DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"})
+_GROUPED = frozenset("DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D".split())
 _FLIPPED = frozenset("Conv1D Conv2D Conv3D Conv2DTranspose Conv3DTranspose ConvLSTM2D".split())
 _CONVOLUTIONS = _FLIPPED | _GROUPED
 _AVERAGES = frozenset({"AveragePooling1D", "AveragePooling2D", "AveragePooling3D"})
@@ -102,7 +102,7 @@ def channels_last_inside(config: Config, contents: Contents) -> list[str]:
         first = isinstance(inner, dict) and inner.get("data_format") == "channels_first"
         if first and layer["class_name"] in (_CONVOLUTIONS | _POOLING) - {"ConvLSTM2D"}:
             _refuse_widened(layer, contents)
-            _ours(layer, origin="tensorflow")
+            ours(layer, origin="tensorflow")
             found[name_of(layer)] = None
     names = ", ".join(found)
     return [f"channels_first computed with the channels last inside: {names}"] if names else []
@@ -114,9 +114,10 @@ def _placed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
     elsewhere = origin != "tensorflow" and inner.get("padding") == "same"
     first = inner.get("data_format") == "channels_first"
     recurrent = class_name == "ConvLSTM2D"  # pads what recurs to 'same', whatever its padding
-    if class_name in _CONVOLUTIONS | _POOLING and (first or elsewhere or recurrent):
+    causal = class_name in _GROUPED and inner.get("padding") == "causal"  # Keras 3 has it not
+    if class_name in _CONVOLUTIONS | _POOLING and (first or elsewhere or recurrent or causal):
         _refuse_widened(layer, contents)
-        _ours(layer, origin=origin)
+        ours(layer, origin=origin)
         if first:
             yield "channels_first computed with the channels last inside"
         if elsewhere or (recurrent and origin != "tensorflow"):
@@ -138,14 +139,14 @@ def _computed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
     """Ask for our own layer where something else is computed; yield what is done."""
     class_name, inner = layer["class_name"], layer["config"]
     if class_name == "Bidirectional" and _repeats_masked(contents):
-        _ours(layer)
+        ours(layer)
         yield "where a step is masked, the output before is repeated, as this Keras did"
     if class_name in FORMER_LAYERS - {"ConvLSTM2D"}:
-        _ours(layer, **({"origin": origin} if class_name == "SReLU" else {}))
+        ours(layer, **({"origin": origin} if class_name == "SReLU" else {}))
     if class_name == "Conv2DTranspose" and "output_shape" in inner:
-        _ours(layer, origin=origin)
+        ours(layer, origin=origin)
     if class_name == "BatchNormalization" and "mode" in inner:
-        _ours(layer)
+        ours(layer)
         yield f"normalised in mode {inner['mode']} of Keras 1" + (
             ", so that numbers depend on which rows share a batch" if inner["mode"] == 2 else ""
         )
@@ -154,7 +155,7 @@ def _computed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
     if origin != "cntk":
         return
     if class_name == "BatchNormalization" and _within(contents, _EPSILON_OUTSIDE):
-        _ours(layer, epsilon_outside=True)
+        ours(layer, epsilon_outside=True)
         yield "epsilon added to the deviation, as this Keras did on CNTK"
     if _within(contents, _CELL_STATES) and not inner.get("unroll"):
         yield from _cell_states(layer, contents)
@@ -164,7 +165,7 @@ def _cell_states(layer: Config, contents: Contents) -> Iterable[str]:
     """Have an LSTM put out its cell state, as this Keras did on CNTK."""
     inner, cell = layer["config"], layer["config"].get("cell")
     if layer["class_name"] == "LSTM":
-        _ours(layer)
+        ours(layer)
     elif layer["class_name"] == "ConvLSTM2D":
         inner["gives_cells"] = True
     elif layer["class_name"] == "RNN" and cell and cell["class_name"] == "StackedRNNCells":
@@ -174,7 +175,7 @@ def _cell_states(layer: Config, contents: Contents) -> Iterable[str]:
     if cell and cell["class_name"] == "LSTMCell":
         if inner.get("return_state"):
             raise _unknown(contents, "the states of an RNN of LSTM cells")
-        _ours(cell)
+        ours(cell)
     if cell or layer["class_name"] in ("LSTM", "ConvLSTM2D"):
         yield "the output is the cell state, as this Keras gave it on CNTK"
 
@@ -192,7 +193,7 @@ def _interpolated(layer: Config, origin: str, contents: Contents) -> Iterable[st
         or (origin == "theano" and list(inner["size"]) != [2, 2])
     ):
         raise _unknown(contents, "bilinear interpolation")
-    _ours(layer, origin=origin)
+    ours(layer, origin=origin)
     yield "bilinear interpolation from the corners of the old pixels, as it was then"
 
 
@@ -235,6 +236,11 @@ def _refuse_zeroed(layer: Config, contents: Contents) -> None:
         raise _unknown(contents, "a Bidirectional over masked steps, by TensorFlow 1.13 or later,")
 
 
+def averages(layer: Config) -> bool:
+    """Tell whether a layer takes means in windows that are padded to 'same'."""
+    return layer["class_name"] in _AVERAGES and layer["config"].get("padding") == "same"
+
+
 def _refuse_larger(contents: Contents) -> None:
     """Refuse pooling over three axes of Kerases that gave one place more than they declared."""
     if (2,) <= _version(contents) < (2, 1, 5):
@@ -266,7 +272,8 @@ def _unknown(contents: Contents, what: str) -> ModelError:
     )
 
 
-def _ours(layer: Config, **arguments: object) -> None:
+def ours(layer: Config, **arguments: object) -> None:
+    """Ask for the layer of `backend.legacy` that has a layer's class name."""
     layer["module"] = PACKAGE
     layer["registered_name"] = f"{PACKAGE}>{layer['class_name']}"
     layer["config"].update(arguments)

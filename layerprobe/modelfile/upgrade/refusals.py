@@ -10,6 +10,7 @@ from layerprobe.modelfile.reading import ORIGINS
 from layerprobe.modelfile.upgrade.classes import (
     CUDNN_LAYERS,
     FORMER_LAYERS,
+    OF_TRAINING,
     SAME_IN_KERAS_3,
 )
 from layerprobe.modelfile.upgrade.keras2 import ACTIVATION_KEYS, is_layer_activation
@@ -17,7 +18,13 @@ from layerprobe.modelfile.upgrade.operations import KINDS, unknown_operation
 from layerprobe.modelfile.upgrade.walk import layers_in, name_of
 
 _STAND_INS = frozenset({"Formula", "Unrun"})  # for layers that need code
-_KNOWN = SAME_IN_KERAS_3 | FORMER_LAYERS | CUDNN_LAYERS | MODEL_CLASSES | {*KINDS, *_STAND_INS}
+_KNOWN = (
+    SAME_IN_KERAS_3
+    | FORMER_LAYERS
+    | CUDNN_LAYERS
+    | MODEL_CLASSES
+    | {*KINDS, *_STAND_INS, *OF_TRAINING}
+)
 _PADDINGS = frozenset({"valid", "same", "causal"})
 
 
