@@ -75,4 +75,5 @@ def errors_of(path: Path, **options: Any) -> Iterator[tuple[str, float]]:
             yield address, float("inf")
             continue
         scale = max(1.0, float(np.abs(expected).max(initial=0)))
-        yield address, float(np.abs(array - expected).max(initial=0)) / scale
+        off = np.abs(np.subtract(array, expected, dtype="float64"))
+        yield address, float(off.max(initial=0)) / scale

@@ -40,7 +40,7 @@ ALLOWED = {
         "checks",
     },
     "resuming": {*_BASE, *"sinks feed options".split()},
-    "running": {*_BASE, *"sinks feed batches report pipeline stages".split()},
+    "running": {*_BASE, *"sinks feed batches checks report pipeline stages".split()},
     "recomputing": {*_BASE, *"batches dump feed options pipeline resuming sources".split()},
     "epochs": {"feed", "batches", "stages"},
     "targets": {*_BASE, "sources", "backend", "feed", "loss_expression"},
@@ -103,8 +103,9 @@ THIRD_PARTY = {
         "backend/loading.py",
         *(
             f"backend/legacy/{name}.py"
-            for name in """__init__ activations axes convolutions cropping foreign former local masking
-            normalization operations pooling recurrent upsampling""".split()
+            for name in """__init__ activations arranging axes convolutions cropping foreign former
+            functions local masking merging normalization operations pooling recurrent
+            upsampling""".split()
         ),
         "backend/named.py",
         "backend/phase.py",

@@ -91,7 +91,7 @@ def test_code_of_others_is_never_run(bad, said, place, version):
     assert bad["class_name"] not in left - {"Dense"}
 
 
-@pytest.mark.parametrize("class_name", ["SlicingOpLambda", "ClassMethod"])
+@pytest.mark.parametrize("class_name", ["ClassMethod"])
 def test_classes_that_keras_once_had_need_no_trust(class_name):
     """A class that Keras has dropped is refused for what it computed, not for being code."""
     error = refused(contents(chain(layer(class_name))))
@@ -148,6 +148,14 @@ def test_only_known_readings_can_be_declared(given):
     with pytest.raises(ModelError, match="is not known") as caught:
         Reading(*given)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("version", ["2.4.0", "2.14.0"])
+def test_layers_that_were_compared_later_alone_are_refused_before(version):
+    """Keras 2.15's text layers were compared; what older ones made of texts was not."""
+    given = chain(layer("Hashing", num_bins=3))
+    assert "class Hashing of before Keras 2.15" in str(refused(contents(given, version)))
+    assert upgrade(contents(given, "2.15.0")).config["config"]["layers"]
 
 
 def test_nearest_upsampling_passes():

@@ -27,9 +27,9 @@ from keras.src.saving import saving_lib
 from keras.src.utils.naming import reset_uids as _reset_uids
 
 from layerprobe.errors import BackendError
+from layerprobe.modelfile.slashes import saved_name
 
-KerasTensor = keras.KerasTensor
-Operation = _Operation
+KerasTensor, Operation = keras.KerasTensor, _Operation
 
 
 def is_symbolic(value: object) -> bool:
@@ -104,7 +104,7 @@ def calls(graph: Any, layer: Any) -> list[Any]:
 
 def layer_named(graph: Any, name: str) -> Any:
     """Return the layer or bare operation of that name in a graph."""
-    return next(operation for operation in graph._operations if operation.name == name)
+    return next(found for found in graph._operations if saved_name(found.name) == name)
 
 
 def arguments_fed(node: Any) -> list[Any]:

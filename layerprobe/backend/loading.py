@@ -7,7 +7,7 @@ refused everything else), and Keras loads in safe mode.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from layerprobe.backend.weights import load_hdf5_weights
 from layerprobe.errors import ModelError, TrustError
 from layerprobe.modelfile import ModelFile
 from layerprobe.modelfile.configs import is_operation
-from layerprobe.modelfile.contents import Config
+from layerprobe.modelfile.contents import Config, Contents
 from layerprobe.modelfile.graph import MODEL_CLASSES
 from layerprobe.modelfile.reading import Reading
-from layerprobe.modelfile.upgrade import AS_SAVED, Upgraded, origin, upgrade
+from layerprobe.modelfile.upgrade import AS_SAVED, Upgraded, engine, origin, upgrade
 from layerprobe.modelfile.upgrade.pruning import pruned
 from layerprobe.modelfile.upgrade.walk import layers_in
 
@@ -101,6 +101,8 @@ def _built(
     if not runs_channels_first:
         upgraded = _with_channels_last(file, upgraded)
         _refuse_channels_first(file, upgraded.config)
+    if keras.backend.backend() == "torch":
+        upgraded = _changed(upgraded, engine.as_torch_needs, file)
     try:
         if file.format == "keras" and upgraded.config is file.contents.config and not partial:
             model = compat.load_archive(file.path)
@@ -157,9 +159,17 @@ def with_modules(config: Config) -> Config:
 
 def _with_channels_last(file: ModelFile, upgraded: Upgraded) -> Upgraded:
     """Rewrite channels_first convolutions and pooling of Keras 3; older ones are already."""
+    return _changed(upgraded, engine.channels_last_inside, file) if upgraded.as_saved else upgraded
+
+
+def _changed(
+    upgraded: Upgraded, change: Callable[[Config, Contents], list[str]], file: ModelFile
+) -> Upgraded:
     config = copy.deepcopy(upgraded.config)
-    notes = origin.channels_last_inside(config, file.contents) if upgraded.as_saved else []
-    return replace(upgraded, config=config, notes=tuple(notes)) if notes else upgraded
+    notes = change(config, file.contents)
+    if not notes:
+        return upgraded
+    return replace(upgraded, config=config, notes=(*upgraded.notes, *notes))
 
 
 def _refuse_channels_first(file: ModelFile, config: Config) -> None:

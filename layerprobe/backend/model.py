@@ -14,6 +14,7 @@ from layerprobe.backend.insides import inside_tensors
 from layerprobe.errors import TrustError
 from layerprobe.layers import LayerOutput, LayerTable
 from layerprobe.modelfile.contents import Config
+from layerprobe.modelfile.slashes import saved_name
 from layerprobe.modelfile.upgrade.origin import PACKAGE
 
 
@@ -135,7 +136,7 @@ class Model:
 
     def _end(self, tensor: Any) -> Symbol:
         operation, _, _ = compat.history(tensor)
-        return Symbol(tensor, (), quote(operation.name), self)
+        return Symbol(tensor, (), quote(saved_name(operation.name)), self)
 
     def __repr__(self) -> str:
         return f"<layerprobe model {self.keras.name!r} of {len(self.table)} layer outputs>"

@@ -19,6 +19,7 @@ from layerprobe.backend import compat, legacy
 from layerprobe.backend.legacy import foreign
 from layerprobe.backend.legacy.former_weights import Named, of_cudnn, of_keras1, split_gates
 from layerprobe.modelfile.hdf5 import attribute_list
+from layerprobe.modelfile.slashes import saved_name
 
 
 def load_hdf5_weights(
@@ -43,7 +44,8 @@ def load_hdf5_weights(
             raise ValueError("the file holds no weights")
         places = _by_order(model, root, names)
         for layer in model.layers:
-            group = root[places[layer.name]] if layer.name in places else root
+            at = places.get(saved_name(layer.name))
+            group = root if at is None else root[at]
             stored = attribute_list(group, "weight_names")
             if isinstance(layer, foreign.Unrun):
                 continue  # what its code would do with its weights, nobody runs
@@ -60,9 +62,9 @@ def _by_order(model: Any, root: h5py.Group, names: list[str]) -> dict[str, str]:
 
     An architecture that was saved apart may have been made anew, and its layers named anew.
     """
-    own = [layer.name for layer in model.layers]
+    own = [saved_name(layer.name) for layer in model.layers]
     filled = [name for name in names if attribute_list(root[name], "weight_names")]
-    with_weights = [layer.name for layer in model.layers if layer.weights]
+    with_weights = [saved_name(layer.name) for layer in model.layers if layer.weights]
     if set(filled) <= set(own) or len(filled) != len(with_weights):
         return {name: name for name in own if name in names}
     return dict(zip(with_weights, filled, strict=True))

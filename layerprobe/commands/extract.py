@@ -15,7 +15,6 @@ from layerprobe.commands.confined import confined, enter
 from layerprobe.commands.data_options import data_options
 from layerprobe.commands.running import carry_out
 from layerprobe.reductions import KINDS as REDUCTIONS
-from layerprobe.resuming import output_of
 
 _EXAMPLES = """\b
 Examples:
@@ -126,6 +125,8 @@ def command(
     belongs to row i of the input. OUT appears under its name when it is complete; however a run
     ends before that, its rows are kept, and `layerprobe resume OUT` goes on.
     """
+    from layerprobe.resuming import output_of
+
     options["rows"] = _rows(options["rows"])
     reads = (model, *inputs, options["architecture"], options["custom_objects"])
     options = enter(options, reads, output_of(options["output"] or "here").parent)

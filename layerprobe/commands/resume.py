@@ -11,7 +11,6 @@ import click
 import layerprobe
 from layerprobe.commands.confined import confined, enter
 from layerprobe.commands.running import carry_out
-from layerprobe.resuming import output_of, recorded_call
 
 _EXAMPLES = """\b
 Examples:
@@ -33,6 +32,8 @@ def command(dump: Path, *, as_json: bool, **options: Any) -> None:
     all versions must be what they were; then the end is the same, byte for byte, as without the
     interruption. A dump that is complete is left alone.
     """
+    from layerprobe.resuming import output_of, recorded_call
+
     output = output_of(dump).absolute()
     code = options.pop("custom_objects")
     own = None if code is None else Path(code).absolute()

@@ -56,7 +56,7 @@ def _same_dtype(call: Call) -> str | None:
 
 RULES: dict[str, Rule] = {
     "TensorFlowOpLayer": single(_node, _same_dtype),
-    "TFOpLambda": single(_function, _same_dtype),
+    **dict.fromkeys(("TFOpLambda", "SlicingOpLambda"), single(_function, _same_dtype)),
     "LocallyConnected1D": single(activated(convolution(1))),
     "LocallyConnected2D": single(activated(convolution(2))),
     "Highway": single(activated(same_shape)),
@@ -64,5 +64,8 @@ RULES: dict[str, Rule] = {
     "Merge": single(_cosine),
     "CuDNNLSTM": shape_recurrent.RULES["LSTM"],
     "CuDNNGRU": shape_recurrent.RULES["GRU"],
-    **dict.fromkeys("ThresholdedReLU ParametricSoftplus SReLU".split(), single(same_shape, kept)),
+    **dict.fromkeys(
+        "ThresholdedReLU ParametricSoftplus SReLU RandomHeight RandomWidth".split(),
+        single(same_shape, kept),
+    ),
 }

@@ -184,6 +184,56 @@ def operations():
     return [x, y], [layers.Dense(2, name="dense")(tf.nn.relu(z)), rest]
 
 
+def arranged():
+    """Operations of TensorFlow that take parts of tensors, compare, and put together."""
+    x, y = keras.Input((4, 3), name="x"), keras.Input((4, 3), name="y")
+    first, second = tf.split(x, [1, 3], axis=1)
+    found = [
+        x[:, 0] - y[..., -1:][:, 1],
+        x[:, 1:3, ::2],
+        x[:, ::-1],
+        tf.stack([first, second[:, 1:2]], axis=1),
+        tf.reshape(x, [tf.shape(y)[0], 12]),
+        tf.where(x > y, x, tf.zeros_like(y)),
+        tf.pad(x, [[0, 0], [1, 1], [0, 2]]),
+        tf.gather(x, [2, 0], axis=1),
+        tf.math.l2_normalize(x, axis=-1),
+        tf.math.reduce_std(x, axis=1),
+        tf.one_hot(tf.argmax(x, axis=-1), 3),
+        tf.math.top_k(x, 2)[0],
+        tf.math.divide_no_nan(x, tf.nn.relu(y)),
+    ]
+    return [x, y], found
+
+
+def named():
+    """Names with slashes, models in sequences and over time, calls by name."""
+    x, v = keras.Input((7, 4), name="x"), keras.Input((3, 7, 4), name="v")
+    held = keras.Input((7, 4), name="held")
+    first = layers.Conv1D(3, 2, name="block/conv")(held)
+    body = keras.Model(held, layers.GlobalMaxPooling1D(name="block/pool")(first), name="body")
+    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+    pair = keras.Model(
+        {"a": a, "b": b},
+        {"p": layers.Dense(2, name="p")(a), "q": layers.Add(name="q")([a, b])},
+        name="pair",
+    )
+    of_pair = pair({"a": x[:, 0], "b": x[:, 1]})
+    found = [
+        keras.Sequential([body, layers.Dense(2, name="last")], name="chain")(x),
+        layers.TimeDistributed(body, name="each")(v),
+        layers.Subtract(name="apart")([of_pair["p"], of_pair["q"][:, :2]]),
+        layers.BatchNormalization(synchronized=True, name="conv1/norm")(x),
+        layers.SeparableConv1D(3, 2, padding="causal", dilation_rate=2, name="separable")(x),
+        layers.AveragePooling1D(3, 2, padding="same", name="means")(x),
+        layers.AveragePooling2D(2, padding="same", name="more_means")(v),
+        layers.LayerNormalization(axis=1, name="along_time")(x),
+        layers.ConvLSTM1D(2, 2, name="conv_lstm")(v),
+        layers.SpectralNormalization(layers.Dense(2), name="spectral")(x),
+    ]
+    return [x, v], found
+
+
 def preprocessing():
     """Layers that prepare numbers and images; at inference random ones do nothing."""
     x, image = keras.Input((4,), name="x"), keras.Input((6, 6, 3), name="image")
@@ -235,6 +285,8 @@ if __name__ == "__main__":
         masked,
         meeting,
         stacked,
+        arranged,
+        named,
     ):
         keras.utils.set_random_seed(1)
         keras.backend.clear_session()

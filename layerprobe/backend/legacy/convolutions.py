@@ -89,18 +89,34 @@ class Conv3D(Placed, keras.layers.Conv3D):
     """`keras.layers.Conv3D` with another origin's padding."""
 
 
-@registered
-class DepthwiseConv2D(Placed, keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D` with another origin's padding."""
+class _Grouped(Placed):
+    """A convolution of each channel by itself, which Keras 3 does not pad to 'causal'."""
 
-    def _channels(self, shape: Any) -> int:
+    def __init__(self, *args: Any, padding: str = "valid", **kwargs: Any) -> None:
+        allowed = "valid" if padding == "causal" else padding
+        super().__init__(*args, padding=allowed, **kwargs)
+        self.padding = padding
+
+
+class _Depthwise(_Grouped):
+    def _channels(self: Any, shape: Any) -> int:
         return int(shape[-1] * self.depth_multiplier)
 
-    def _convolved(self, x: Any) -> Any:
+    def _convolved(self: Any, x: Any) -> Any:
         return _depthwise(x, self.kernel, self.strides, self.dilation_rate)
 
 
-class _Separable(Placed):
+@registered
+class DepthwiseConv1D(_Depthwise, keras.layers.DepthwiseConv1D):
+    """`keras.layers.DepthwiseConv1D` with another origin's padding."""
+
+
+@registered
+class DepthwiseConv2D(_Depthwise, keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D` with another origin's padding."""
+
+
+class _Separable(_Grouped):
     crops = False
 
     def _convolved(self: Any, x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Batch normalisation as CNTK and Keras 1 had it."""
+"""Batch normalisation as CNTK and Keras 1 had it; layer normalisation along any axes."""
 
 from __future__ import annotations
 
@@ -59,5 +59,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
             else:
                 deviation = ops.sqrt(variance + self.epsilon)
         found = (inputs - mean) / deviation
+        found = found * ops.reshape(self.gamma, shape) if self.scale else found
+        return found + ops.reshape(self.beta, shape) if self.center else found
+
+
+@registered
+class LayerNormalization(keras.layers.LayerNormalization):
+    """`keras.layers.LayerNormalization` along any axes on PyTorch too."""
+
+    def call(self, inputs: Any) -> Any:
+        axes = [self.axis] if isinstance(self.axis, int) else list(self.axis)
+        mean, variance = ops.moments(inputs, axes=axes, keepdims=True)
+        found = (inputs - mean) * ops.rsqrt(variance + self.epsilon)
+        shape = [1] * len(inputs.shape)
+        for axis in axes:
+            shape[axis] = inputs.shape[axis]
         found = found * ops.reshape(self.gamma, shape) if self.scale else found
         return found + ops.reshape(self.beta, shape) if self.center else found

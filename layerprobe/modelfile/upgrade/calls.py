@@ -26,14 +26,26 @@ def full_calls(config: Config) -> str:
         for layer in inner["layers"]:
             nodes = layer.get("inbound_nodes") or []
             layer["inbound_nodes"] = [_full(layer, node, names) for node in nodes]
+        for key in ("input_layers", "output_layers"):
+            inner[key] = _one_or_several(inner[key])
     return ""
 
 
+def _one_or_several(ends: Any) -> Any:
+    """Return a model's only end as one: Keras 3 would take and give a list with one tensor."""
+    return ends[0] if isinstance(ends, list) and len(ends) == 1 else ends
+
+
 def entries_of(node: Any) -> list[Any]:
-    """Return the [layer, call, output, keywords] of a call; operations of TensorFlow have one."""
+    """Return the [layer, call, output, keywords] of a call; operations of TensorFlow have one.
+
+    Calls on tensors by name, or on lists of lists, have them deeper.
+    """
+    if isinstance(node, dict):
+        return [] if "args" in node else [e for part in node.values() for e in entries_of(part)]
     if not isinstance(node, list) or not node:
         return []
-    return [node] if isinstance(node[0], str) else node
+    return [node] if isinstance(node[0], str) else [e for part in node for e in entries_of(part)]
 
 
 def ends_of(structure: Any) -> list[Any]:
@@ -54,13 +66,22 @@ def _full(layer: Config, node: Any, names: Collection[str]) -> Any:
         kwargs |= entry[3] if len(entry) > 3 and isinstance(entry[3], dict) else {}
     given = [_tensor(entry) for entry in entries]
     states = layer["class_name"] in _RECURRENT and len(given) > 1
-    if not states and all(_with_tensors(value, names) == value for value in kwargs.values()):
-        return node
     named = {key: _with_tensors(value, names) for key, value in kwargs.items()}
+    if isinstance(node, dict) or node not in (entries, entries[0]):
+        return {"args": [_structure(node)], "kwargs": named}
+    if not states and named == kwargs:
+        return node
     if states:
         named["initial_state"] = given[1:]
         given = given[:1]
     return {"args": [given[0] if len(given) == 1 else given], "kwargs": named}
+
+
+def _structure(node: Any) -> Any:
+    """Return a call's tensors by name, or in lists of lists, as Keras 3 has them."""
+    if isinstance(node, dict):
+        return {key: _structure(part) for key, part in node.items()}
+    return _tensor(node) if isinstance(node[0], str) else [_structure(part) for part in node]
 
 
 def is_reference(value: Any, names: Collection[str]) -> bool:

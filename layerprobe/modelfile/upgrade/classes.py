@@ -19,7 +19,9 @@ SAME_IN_KERAS_3 = frozenset(
     SpatialDropout2D SpatialDropout3D MultiHeadAttention Attention AdditiveAttention EinsumDense
     Conv1DTranspose DepthwiseConv1D GroupNormalization UnitNormalization Rescaling Resizing
     CenterCrop Identity Normalization Discretization CategoryEncoding IntegerLookup RandomFlip
-    RandomRotation RandomZoom RandomTranslation RandomContrast
+    RandomRotation RandomZoom RandomTranslation RandomContrast SpectralNormalization
+    ConvLSTM1D ConvLSTM3D RandomBrightness StringLookup
+    TextVectorization Hashing HashedCrossing
     """.split()
 )
 # Layers of `backend.legacy` that stand for the class of their name wherever Keras 1 or 2 wrote it.
@@ -30,6 +32,11 @@ FORMER_LAYERS = frozenset(
     Highway MaxoutDense Merge
     """.split()
 )
+# Of these, the ones that were compared with this version and later ones alone.
+COMPARED_SINCE = (2, 15)
+COMPARED_LATE = frozenset("StringLookup TextVectorization Hashing HashedCrossing".split())
+# Layers of which `keras2` makes others, that do the same outside training.
+OF_TRAINING = frozenset({"SyncBatchNormalization", "RandomHeight", "RandomWidth"})
 # Layers that ran on GPUs alone; `keras2` makes plain ones of them.
 CUDNN_LAYERS = frozenset({"CuDNNLSTM", "CuDNNGRU"})
 # Layers that keras.applications defines for ConvNeXt and InceptionResNetV2.
@@ -43,6 +50,7 @@ FORMER_CLASSES = frozenset(
     Highway TimeDistributedDense Convolution1D Convolution2D Convolution3D AtrousConvolution1D
     AtrousConvolution2D Deconvolution2D Deconvolution3D SeparableConvolution1D
     SeparableConvolution2D ParametricSoftplus SReLU TensorFlowOpLayer TFOpLambda SlicingOpLambda
-    ClassMethod InstanceProperty InstanceMethod
+    ClassMethod InstanceProperty InstanceMethod SyncBatchNormalization
+    RandomHeight RandomWidth
     """.split()
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from layerprobe.modelfile.configs import sequential_input
 from layerprobe.modelfile.contents import Config
+from layerprobe.modelfile.slashes import without_slashes
 from layerprobe.modelfile.upgrade.calls import ends_of, entries_of
 from layerprobe.modelfile.upgrade.classes import CUDNN_LAYERS
 from layerprobe.modelfile.upgrade.walk import layers_in, name_of
@@ -230,8 +231,34 @@ def _without_modules(config: Config) -> str:
     return ""
 
 
+def _without_slashes(config: Config) -> str:
+    """Keras 3 makes no layer with a "/" in its name; `backend.compat` gives it back."""
+    for layer in (config, *layers_in(config)):
+        inner = layer["config"]
+        if isinstance(inner, dict) and "/" in str(inner.get("name")):
+            inner["name"] = without_slashes(inner["name"])
+    return ""
+
+
+def _outside_training(config: Config) -> str:
+    """Name layers that Keras 3 lacks by those that do the same outside training.
+
+    SyncBatchNormalization learnt across devices; RandomHeight and RandomWidth stretched images.
+    """
+    for layer in layers_in(config):
+        inner = layer["config"]
+        if layer["class_name"] == "SyncBatchNormalization":
+            layer["class_name"] = "BatchNormalization"
+        elif layer["class_name"] in {"RandomHeight", "RandomWidth"}:
+            layer["class_name"] = "Identity"
+            for key in ("factor", "interpolation", "seed", "rng_type"):
+                inner.pop(key, None)
+    return ""
+
+
 STEPS: tuple[Callable[[Config], str], ...] = (
     _without_modules,
+    _outside_training,
     _sequential_as_dict,
     _functional_by_name,
     _calls_from_zero,
@@ -243,4 +270,5 @@ STEPS: tuple[Callable[[Config], str], ...] = (
     _without_no_ops,
     _without_trainable,
     _both_directions,
+    _without_slashes,
 )

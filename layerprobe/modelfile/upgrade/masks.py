@@ -7,7 +7,7 @@ layer inside, and made one of what that layer made; Keras 3 hands every step's o
 The numbers differ in every layer behind that looks at the mask.
 
 Facts: `compute_mask`, `supports_masking` and the arguments of `call` of all layers of keras 2.0.9
-to 2.15.0 and of tf.keras in TensorFlow 1.15 to 2.5, read in their sources.
+to 2.15.0 and of tf.keras in TensorFlow 1.15 to 2.5, read in their sources; for Keras 1, Merge's.
 """
 
 from __future__ import annotations

@@ -19,13 +19,25 @@ from layerprobe.modelfile.upgrade.walk import layers_in, name_of
 # Of TFOpLambda, by the name of the function in TensorFlow's API.
 FUNCTIONS = frozenset(
     """
-    __operators__.add math.add math.subtract math.multiply math.truediv math.divide math.maximum
-    math.minimum math.pow
-    math.floordiv math.negative math.abs math.square math.sqrt math.rsqrt math.exp math.log
-    math.sigmoid math.tanh math.sin math.cos math.softplus math.reduce_mean math.reduce_sum
-    math.reduce_max math.reduce_min math.reduce_prod nn.relu nn.relu6 nn.sigmoid nn.tanh nn.softmax
-    nn.elu nn.selu nn.leaky_relu nn.softplus nn.silu nn.gelu reshape transpose compat.v1.transpose
-    expand_dims squeeze concat stack tile cast linalg.matmul clip_by_value identity
+    __operators__.add __operators__.getitem
+    math.abs math.acos math.add math.add_n math.argmax math.argmin math.asin math.atan math.atan2
+    math.ceil math.cos math.cosh math.count_nonzero math.cumprod math.cumsum math.divide
+    math.divide_no_nan math.equal math.erf math.exp math.expm1 math.floor math.floordiv
+    math.floormod math.greater math.greater_equal math.is_inf math.is_nan math.l2_normalize
+    math.less math.less_equal math.log math.log1p math.log_sigmoid math.logical_and
+    math.logical_not math.logical_or math.maximum math.minimum math.multiply math.multiply_no_nan
+    math.negative math.not_equal math.pow math.reciprocal math.reduce_all math.reduce_any
+    math.reduce_euclidean_norm math.reduce_logsumexp math.reduce_max math.reduce_mean
+    math.reduce_min math.reduce_prod math.reduce_std math.reduce_sum math.reduce_variance
+    math.round math.rsqrt math.sigmoid math.sign math.sin math.sinh math.softplus math.sqrt
+    math.square math.squared_difference math.subtract math.tan math.tanh math.top_k math.truediv
+    nn.bias_add nn.elu nn.gelu nn.l2_normalize nn.leaky_relu nn.log_softmax nn.relu nn.relu6
+    nn.selu nn.sigmoid nn.silu nn.softmax nn.softplus nn.softsign nn.tanh
+    compat.v1.floor_div compat.v1.gather compat.v1.mod compat.v1.norm compat.v1.pad
+    compat.v1.shape compat.v1.squeeze compat.v1.transpose linalg.l2_normalize linalg.matmul
+    linalg.norm broadcast_to cast clip_by_value concat expand_dims gather identity norm one_hot
+    ones_like pad repeat reshape reverse roll shape slice sort split squeeze stack stop_gradient
+    tile transpose unstack where zeros_like
     """.split()
 )
 # Of TensorFlowOpLayer, by the op of the NodeDef.
@@ -37,12 +49,13 @@ NODES = frozenset(
     """.split()
 )
 _TENSOR = "tensor"  # the key of a place for one, in the config of our layer
-KINDS = ("TFOpLambda", "TensorFlowOpLayer")
+_FUNCTION_KINDS = ("TFOpLambda", "SlicingOpLambda")
+KINDS = (*_FUNCTION_KINDS, "TensorFlowOpLayer")
 
 
 def unknown_operation(layer: Config) -> str:
     """Return which operation of a layer is not computed, or nothing."""
-    if layer["class_name"] == "TFOpLambda" and layer["config"].get("function") not in FUNCTIONS:
+    if layer["class_name"] in _FUNCTION_KINDS and layer["config"].get("function") not in FUNCTIONS:
         return f"the operation tf.{layer['config'].get('function')}"
     if layer["class_name"] == "TensorFlowOpLayer" and _node(layer).get("op") not in NODES:
         return f"the operation {_node(layer).get('op')}"
@@ -74,9 +87,11 @@ def _use(layer: Config, names: Collection[str], contents: Contents) -> None:
     inner, name = layer["config"], name_of(layer)
     if len(layer["inbound_nodes"]) != 1:
         raise ModelError(f"{contents.path}: the operation {name!r} is called twice.", layer=name)
-    if layer["class_name"] == "TFOpLambda":
+    if layer["class_name"] in _FUNCTION_KINDS:
         function = inner["function"]
         tensors, settings = _arguments(layer["inbound_nodes"][0], names)
+        if function == "reshape":
+            _leave_one_size_open(settings)
     else:
         node = _node(layer)
         function, tensors = node["op"], entries_of(layer["inbound_nodes"][0])
@@ -97,6 +112,15 @@ def _use(layer: Config, names: Collection[str], contents: Contents) -> None:
     layer["config"] = {"name": name, "dtype": dtype, "function": function, **settings}
 
 
+def _leave_one_size_open(settings: dict[str, Any]) -> None:
+    """Let a size that another operation computes follow from the others, as one always does."""
+    given = settings["kwargs"].get("shape", settings["args"][-1])
+    if isinstance(given, list) and -1 not in given:
+        computed = [place for place, size in enumerate(given) if isinstance(size, dict)]
+        if len(computed) == 1:
+            given[computed[0]] = -1
+
+
 def _arguments(node: Any, names: Collection[str]) -> tuple[list[Any], dict[str, Any]]:
     """Return the tensors that a call takes, and its arguments with places where they stood."""
     tensors: list[Any] = []
@@ -107,6 +131,8 @@ def _arguments(node: Any, names: Collection[str]) -> tuple[list[Any], dict[str, 
             return {_TENSOR: len(tensors) - 1}
         if isinstance(value, list):
             return [placed(item) for item in value]
+        if isinstance(value, dict):
+            return {key: placed(item) for key, item in value.items()}
         return value
 
     entries = entries_of(node)

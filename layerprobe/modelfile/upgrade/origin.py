@@ -18,7 +18,7 @@ from layerprobe.modelfile.weights import LegacySizes
 
 PACKAGE = "layerprobe"
 
-_GROUPED = frozenset({"DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"})
+_GROUPED = frozenset("DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D".split())
 _FLIPPED = frozenset("Conv1D Conv2D Conv3D Conv2DTranspose Conv3DTranspose ConvLSTM2D".split())
 _CONVOLUTIONS = _FLIPPED | _GROUPED
 _AVERAGES = frozenset({"AveragePooling1D", "AveragePooling2D", "AveragePooling3D"})
@@ -115,7 +115,8 @@ def _placed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
     elsewhere = origin != "tensorflow" and inner.get("padding") == "same"
     first = inner.get("data_format") == "channels_first"
     recurrent = class_name == "ConvLSTM2D"  # pads what recurs to 'same', whatever its padding
-    if class_name in _CONVOLUTIONS | _POOLING and (first or elsewhere or recurrent):
+    causal = class_name in _GROUPED and inner.get("padding") == "causal"  # Keras 3 has it not
+    if class_name in _CONVOLUTIONS | _POOLING and (first or elsewhere or recurrent or causal):
         _refuse_widened(layer, contents)
         use_ours(layer, origin=origin)
         if first:
@@ -142,7 +143,7 @@ def _computed(layer: Config, origin: str, contents: Contents) -> Iterable[str]:
         use_ours(layer)
         yield "where a step is masked, the output before is repeated, as this Keras did"
     if class_name in _CROPPING:
-        _ours(layer)
+        use_ours(layer)
     if class_name in FORMER_LAYERS - {"ConvLSTM2D"}:
         use_ours(layer, **({"origin": origin} if class_name == "SReLU" else {}))
     if class_name == "Conv2DTranspose" and "output_shape" in inner:
@@ -232,6 +233,11 @@ def _refuse_zeroed(layer: Config, contents: Contents) -> None:
     zeroed = inner.get("zero_output_for_mask") and not inner.get("return_sequences")
     if zeroed and contents.keras_version == "2.2.4-tf":
         raise _unknown(contents, "a Bidirectional over masked steps, by TensorFlow 1.13 or later,")
+
+
+def averages(layer: Config) -> bool:
+    """Tell whether a layer takes means in windows that are padded to 'same'."""
+    return layer["class_name"] in _AVERAGES and layer["config"].get("padding") == "same"
 
 
 def _refuse_larger(contents: Contents) -> None:

@@ -7,16 +7,26 @@ from layerprobe.modelfile.contents import Config, Contents
 from layerprobe.modelfile.graph import MODEL_CLASSES
 from layerprobe.modelfile.reading import ORIGINS
 from layerprobe.modelfile.upgrade.classes import (
+    COMPARED_LATE,
+    COMPARED_SINCE,
     CUDNN_LAYERS,
     FORMER_LAYERS,
+    OF_TRAINING,
     SAME_IN_KERAS_3,
 )
 from layerprobe.modelfile.upgrade.keras2 import ACTIVATION_KEYS, is_layer_activation
 from layerprobe.modelfile.upgrade.operations import KINDS, unknown_operation
+from layerprobe.modelfile.upgrade.origin import version_of
 from layerprobe.modelfile.upgrade.walk import layers_in, name_of
 
 _STAND_INS = frozenset({"Formula", "Unrun"})  # for layers that need code
-_KNOWN = SAME_IN_KERAS_3 | FORMER_LAYERS | CUDNN_LAYERS | MODEL_CLASSES | {*KINDS, *_STAND_INS}
+_KNOWN = (
+    SAME_IN_KERAS_3
+    | FORMER_LAYERS
+    | CUDNN_LAYERS
+    | MODEL_CLASSES
+    | {*KINDS, *_STAND_INS, *OF_TRAINING}
+)
 _PADDINGS = frozenset({"valid", "same", "causal"})
 
 
@@ -52,6 +62,8 @@ def refuse_unproven(config: Config, contents: Contents) -> None:
     """
     for layer in layers_in(config):
         reason = "" if layer.get("module") == "custom" else _unproven(layer)
+        if layer["class_name"] in COMPARED_LATE and version_of(contents) < COMPARED_SINCE:
+            reason = f"class {layer['class_name']} of before Keras 2.15"
         if reason:
             raise ModelError(
                 f"{contents.path}, by Keras {contents.keras_version or 1}: layer "
