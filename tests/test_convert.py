@@ -26,8 +26,8 @@ for path, recorded, found in zip(*[iter(sys.argv[1:])] * 3):
     model = keras.saving.load_model(path)
     with np.load(recorded) as stored:
         rows = [stored[f"IN|{number}"] for number in range(len(model.inputs))]
-    # The output of a model inside is that of its own graph.
-    found_in = [x for x in model.layers if not isinstance(x, keras.Model)]
+    # The output of a Functional is that of its own graph, of other layers that of their call.
+    found_in = [x for x in model.layers if type(x).__name__ != "Functional"]
     named = {x.name: x.output for x in found_in if not isinstance(x.output, list)}
     arrays = keras.Model(model.inputs, list(named.values()))(rows)
     np.savez(found, **{name: np.asarray(array) for name, array in zip(named, arrays)})
