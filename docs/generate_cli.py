@@ -33,12 +33,12 @@ _TAIL = """\
 |---|---|
 | 0 | done |
 | 2 | usage: an unknown option, layer or engine, rows out of range, an output that exists |
-| 65 | the model or the data are damaged or do not fit |
+| 65 | the model or the data are damaged, ambiguous, or do not fit |
 | 66 | the model or the data are not there |
 | 70 | an engine or a device is missing or failed |
 | 74 | reading or writing failed: no such folder, no room on the disk |
 | 75 | another process writes this output, or the data |
-| 77 | the file wants code of its own to run, or reaches out of itself |
+| 77 | the file wants code of its own to run, reaches out of itself, or is out of all proportion |
 | 130 | interrupted by Ctrl-C; no output was written |
 | 141 | the reader of a pipe has gone, as in `\\| head` |
 

@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from layerprobe.backend.survey import EngineReport
     from layerprobe.dump import Dump, open_dump
     from layerprobe.modelfile import ModelFile
+    from layerprobe.modelfile.audit.findings import Audit
+    from layerprobe.modelfile.verdicts import audit
     from layerprobe.report import Report
     from layerprobe.training import TrainingReport
 
 __version__ = "0.1.0"
 __all__ = [
+    "Audit",
     "BackendError",
     "DataError",
     "Dump",
@@ -51,6 +54,7 @@ __all__ = [
     "TensorSpec",
     "TrainingReport",
     "TrustError",
+    "audit",
     "backend",
     "convert",
     "extract",
@@ -62,11 +66,13 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Audit": "layerprobe.modelfile.audit.findings",
     "Dump": "layerprobe.dump",
     "EngineReport": "layerprobe.backend.survey",
     "ModelFile": "layerprobe.modelfile",
     "Report": "layerprobe.report",
     "TrainingReport": "layerprobe.training",
+    "audit": "layerprobe.modelfile.verdicts",
     "convert": "layerprobe.api",
     "extract": "layerprobe.api",
     "list_backends": "layerprobe.api",

@@ -51,6 +51,7 @@ Examples:
 
 # Commands that have a file of their own, loaded when they are asked for.
 _ELSEWHERE = {
+    "audit": "layerprobe.commands.audit",
     "convert": "layerprobe.commands.convert",
     "doctor": "layerprobe.commands.doctor",
     "list-layers": "layerprobe.commands.list_layers",
@@ -229,6 +230,9 @@ def _formulas(
               "model.")  # fmt: skip
 @click.option("--custom-objects", metavar="FILE.py",
               help="Run this Python file, your own, for classes that the model needs.")  # fmt: skip
+@click.option("--trust", metavar="SHA256",
+              help="Let the Lambda layers of the file with this hash run their own code, which can "
+              "do all that you can.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
               help="Check everything and compute one batch, but write nothing.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace an existing dump when all is done.")

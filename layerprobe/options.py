@@ -34,6 +34,7 @@ class Options:
     lambdas: tuple[tuple[str, str], ...] = ()
     custom_objects: str | None = None
     architecture: str | None = None
+    trust: str | None = None
     overwrite: bool = False
     quiet: bool = False
 

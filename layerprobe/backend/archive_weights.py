@@ -19,7 +19,8 @@ import numpy as np
 
 from layerprobe.backend import compat_state
 from layerprobe.backend.legacy import foreign
-from layerprobe.modelfile.weights import dataset_sizes, one_layout, snake_case
+from layerprobe.modelfile.hdf5_entries import dataset_sizes
+from layerprobe.modelfile.weights import one_layout, snake_case
 
 _WEIGHTS = "model.weights.h5"
 _Stored = Mapping[str, h5py.Dataset]

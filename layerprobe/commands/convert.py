@@ -29,6 +29,8 @@ Examples:
 @click.option("--source-data-format", metavar="channels_first|channels_last",
               help="Where the channels are in layers of Keras 1 that do not say it.")  # fmt: skip
 @click.option("--backend", metavar="|".join(ENGINES), help="The engine that compares the two.")
+@click.option("--trust", metavar="SHA256",
+              help="Let the Lambda layers of the file with this hash run their code.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace NEW.keras if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: Path, output: Path, *, as_json: bool, **options: Any) -> None:
