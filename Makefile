@@ -35,6 +35,8 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.function
 	$(BIN)/python -m pip install -q tf_keras==2.21.0  # a contender of the next one alone
 	$(BIN)/python -m benchmarks.corpus
+	$(BIN)/python -m pip install -q --no-deps --target .bench/modelscan modelscan==0.8.8 tomlkit
+	$(BIN)/python -m benchmarks.audit
 
 # Ten minutes of files that nobody would write; what is found stays in this folder.
 fuzz: $(VENV)/dev.stamp
@@ -51,4 +53,4 @@ $(VENV)/dev.stamp: $(VENV)/core.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-output build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-output build dist .mypy_cache .pytest_cache .ruff_cache .bench

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import extract, listing, memory
+from benchmarks import audit, extract, listing, memory
 from benchmarks.corpus import __main__ as corpus
 from benchmarks.function import __main__ as function
 
 if __name__ == "__main__":
-    for benchmark in (listing, extract, memory, function, corpus):
+    for benchmark in (listing, extract, memory, function, corpus, audit):
         print(f"\n## {benchmark.__name__}\n", flush=True)
         benchmark.main()
