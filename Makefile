@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # One version, not a range: where a CPU build of it lies ready it is taken, and nothing newer is.
 TORCH := torch==2.13.0
 
-.PHONY: demo test lint types tests nightly bench clean
+.PHONY: demo test lint types tests nightly bench fuzz clean
 
 demo: $(VENV)/core.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/list_and_extract.sh demo-output
@@ -40,6 +40,13 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.function
 	$(BIN)/python -m pip install -q tf_keras==2.21.0  # a contender of the next one alone
 	$(BIN)/python -m benchmarks.corpus
+	$(BIN)/python -m pip install -q --no-deps --target .bench/modelscan modelscan==0.8.8 tomlkit
+	$(BIN)/python -m benchmarks.audit
+
+# Ten minutes of files that nobody would write; what is found stays in this folder.
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python -m pip install -q atheris
+	$(BIN)/python tests/fuzz.py -max_total_time=600
 
 $(VENV)/core.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -51,4 +58,4 @@ $(VENV)/dev.stamp: $(VENV)/core.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-output build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-output build dist .mypy_cache .pytest_cache .ruff_cache .bench

@@ -33,12 +33,12 @@ _TAIL = """\
 |---|---|
 | 0 | done |
 | 2 | usage: an unknown option, layer or engine, rows out of range, an output that exists |
-| 65 | the model, the data or the dump are damaged, do not fit, or were changed meanwhile |
+| 65 | the model, the data or the dump are damaged, ambiguous, misfit, or were changed meanwhile |
 | 66 | the model or the data are not there, or nothing to go on with |
 | 70 | an engine or a device is missing, failed, crashed, or went beyond a limit |
 | 74 | reading or writing failed: no such folder, no room on the disk; rows before are kept |
 | 75 | another process writes this output, or the data |
-| 77 | the file wants code of its own to run, or reaches out of itself |
+| 77 | the file wants code of its own to run, reaches out of itself, or is out of all proportion |
 | 130 | stopped by Ctrl-C; `layerprobe resume OUT` goes on |
 | 129 | the same by SIGHUP, when its terminal closes |
 | 143 | the same by SIGTERM |

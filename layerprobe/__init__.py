@@ -34,12 +34,15 @@ if TYPE_CHECKING:
     from layerprobe.dump.verify import verify
     from layerprobe.extraction import extract, resume
     from layerprobe.modelfile import ModelFile
+    from layerprobe.modelfile.audit.findings import Audit
+    from layerprobe.modelfile.verdicts import audit
     from layerprobe.recomputing import recompute
     from layerprobe.report import Report
     from layerprobe.training import TrainingReport
 
 __version__ = "0.1.0"
 __all__ = [
+    "Audit",
     "BackendError",
     "DataError",
     "Dump",
@@ -55,6 +58,7 @@ __all__ = [
     "TensorSpec",
     "TrainingReport",
     "TrustError",
+    "audit",
     "backend",
     "convert",
     "extract",
@@ -70,11 +74,13 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Audit": "layerprobe.modelfile.audit.findings",
     "Dump": "layerprobe.dump",
     "EngineReport": "layerprobe.backend.survey",
     "ModelFile": "layerprobe.modelfile",
     "Report": "layerprobe.report",
     "TrainingReport": "layerprobe.training",
+    "audit": "layerprobe.modelfile.verdicts",
     "convert": "layerprobe.api",
     "extract": "layerprobe.extraction",
     "list_backends": "layerprobe.api",

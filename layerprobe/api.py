@@ -75,6 +75,7 @@ def load(  # noqa: PLR0913 - what a file does not say has many sides
     lambdas: Mapping[str, str] | None = None,
     custom_objects: str | Path | None = None,
     architecture: str | Path | None = None,
+    trust: str | None = None,
 ) -> Model:
     """Build a saved model on an engine.
 
@@ -91,6 +92,8 @@ def load(  # noqa: PLR0913 - what a file does not say has many sides
             file is run.
         custom_objects: A Python file of your own, which is run, with classes the model needs.
         architecture: For a file of weights alone: where its layers are described.
+        trust: The SHA-256 of the file, if you trust these bytes to run code of their own: their
+            Lambda layers are then run, which can do all that you can.
 
     Returns:
         The model; `model["address"]` is the symbolic tensor of a layer output, for
@@ -113,7 +116,7 @@ def load(  # noqa: PLR0913 - what a file does not say has many sides
     given = dict(lambdas or {})
     for formula in given.values():
         read_formula(formula, LAMBDA_NAMES)
-    reading = Reading(source_backend, source_data_format, given)
+    reading = Reading(source_backend, source_data_format, given, trust=trust)
     custom = None if custom_objects is None else str(custom_objects)
     return build(file, select(backend, device=device), reading, custom)
 
@@ -127,7 +130,7 @@ def convert(model: str | Path, output: str | Path, **options: Any) -> Conversion
         model: The model, as for `load`.
         output: The new file, NEW.keras.
         **options: architecture, source_backend, source_data_format, lambdas, custom_objects,
-            backend, device (see `load`), overwrite, quiet.
+            trust, backend, device (see `load`), overwrite, quiet.
 
     Returns:
         What was changed, how many layer outputs were compared, and the largest difference.

@@ -37,6 +37,7 @@ Examples:
 
 # Commands that have a file of their own, loaded when they are asked for.
 _ELSEWHERE = {
+    "audit": "layerprobe.commands.audit",
     "convert": "layerprobe.commands.convert",
     "doctor": "layerprobe.commands.doctor",
     "extract": "layerprobe.commands.extract",

@@ -49,9 +49,15 @@ def extract(
             many passes in the training phase; mean and variance are stored, as ADDRESS:mean and
             ADDRESS:variance), select, reduce, project, topk (done to each output before it leaves
             the device; see `layerprobe.reductions.Reductions`), source_backend and
-            source_data_format, lambdas (pairs of a name and a formula), custom_objects and
-            architecture (see `load`), overwrite (replace an existing dump, or lose the rows of an
-            unfinished one), resume (go on with an unfinished one: the same call with this added),
+            source_data_format, lambdas (pairs of a name and a formula), custom_objects,
+            architecture and trust (see `load`), input_dtype and input_shape (the type of the
+            numbers and the shape of a row in files that are nothing but numbers), preprocess (how
+            the values of images are scaled: a network of keras.applications by name, or a mode),
+            columns, id_column and header (of tables: see docs/sources.md), allow_trailing (bytes
+            after the array of an .npy file), strict_dtype (fail instead of casting data),
+            fail_on_nan (stop at the first row with NaN or Inf), overwrite (replace an existing
+            dump, or lose the rows of an unfinished one), resume (go on with an unfinished one: the
+            same call with this added),
             quiet (keep what frameworks print at their start off stderr).
 
     Returns:
@@ -90,6 +96,7 @@ def resume(
     *,
     progress: Progress | None = None,
     custom_objects: str | Path | None = None,
+    trust: str | None = None,
     quiet: bool = False,
 ) -> Report:
     """Go on with an extraction that was interrupted, as it was begun.
@@ -102,6 +109,7 @@ def resume(
         progress: As for `extract`.
         custom_objects: The file of classes that it was begun with, if there was one: code that a
             journal names is not run unless you name it too.
+        trust: The hash of the model, if its own code is to run; see `load`.
         quiet: Keep what frameworks print at their start off stderr.
 
     Returns:
@@ -130,6 +138,6 @@ def resume(
         return finished_report(target, complete(target) or {})
     check_own_code(target, call.options.custom_objects, call.folder, custom_objects)
     with chdir(call.folder):
-        options = replace(call.options, quiet=quiet)
+        options = replace(call.options, trust=trust, quiet=quiet)
         with plan(call.model, call.layers, call.given, target.absolute(), options) as planned:
             return run(planned, progress)

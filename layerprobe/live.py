@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from layerprobe.backend import engine as engines
+from layerprobe.errors import TrustError
 from layerprobe.layers import LayerOutput
 from layerprobe.loss_reader import LAMBDA_NAMES, read_formula
 from layerprobe.modelfile import ModelFile
+from layerprobe.modelfile.audit.rules import LAMBDAS, REFUSE
 from layerprobe.modelfile.reading import Reading
 from layerprobe.modelfile.upgrade import AS_SAVED, upgrade
 from layerprobe.options import Options
@@ -23,9 +25,46 @@ def reading_of(options: Options) -> Reading:
     Raises:
         LayerprobeError: A formula is wrong, or an engine or a data format is not known.
     """
+    if options.trust is not None and options.architecture is not None:
+        raise TrustError(
+            f"--trust names the file of weights, and {options.architecture} describes its layers.",
+            expected="code in the very file that is trusted",
+            fix="Leave --trust out, and say what a Lambda layer computes: --lambda NAME=FORMULA.",
+        )
     for _, formula in options.lambdas:
         read_formula(formula, LAMBDA_NAMES)
-    return Reading(options.source_backend, options.source_data_format, dict(options.lambdas))
+    return Reading(
+        options.source_backend,
+        options.source_data_format,
+        dict(options.lambdas),
+        trust=options.trust,
+    )
+
+
+def refuse_untrusted(file: ModelFile, reading: Reading) -> None:
+    """Refuse a file that the audit refuses, or that needs trust which was not given.
+
+    Layers with code of their own are left: what does not depend on them can be computed, and
+    `upgrade` replaces them.
+
+    Raises:
+        TrustError: It is one; or trust was given to other bytes.
+    """
+    if reading.trust is not None and reading.trust.lower() != file.sha256:
+        raise TrustError(
+            f"--trust names {reading.trust[:80]}, but {file.path} is {file.sha256}.",
+            expected="the SHA-256 of the very file that was looked at",
+            fix=f"Look at it again: layerprobe audit {file.path}",
+            path=str(file.path),
+            sha256=file.sha256,
+        )
+    findings = file.audit.findings
+    refused = [one for one in findings if one.rule.verdict == REFUSE]
+    if refused:
+        raise file.audit.error(refused)
+    wanting = [one for one in findings if one.rule.trust and one.rule_id not in LAMBDAS]
+    if wanting and reading.trust is None:
+        raise file.audit.error(wanting)
 
 
 def refuse_unrun(
@@ -34,12 +73,13 @@ def refuse_unrun(
     begin: Sequence[LayerOutput],
     options: Options,
 ) -> None:
-    """Refuse outputs that depend on layers which cannot be computed.
+    """Refuse outputs that depend on layers which cannot be computed, and files the audit refuses.
 
     Raises:
         TrustError: There is one.
         ModelError: The file is of a kind that is not known to be read rightly.
     """
+    refuse_untrusted(file, reading_of(options))
     if options.custom_objects is not None:
         return  # what that file brings along only the live model tells
     unrun = upgrade(file.contents, reading_of(options)).unrun
@@ -60,6 +100,7 @@ def build(
     from layerprobe.backend.finite import nonfinite_weights
     from layerprobe.backend.loading import build as build_model
 
+    refuse_untrusted(file, reading)
     first = selected.engine.RUNS_CHANNELS_FIRST
     model = build_model(
         file, runs_channels_first=first, reading=reading, custom_objects=custom_objects

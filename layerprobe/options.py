@@ -66,6 +66,7 @@ class Options(InputOptions):
     lambdas: tuple[tuple[str, str], ...] = ()
     custom_objects: str | None = None
     architecture: str | None = None
+    trust: str | None = None
     strict_dtype: bool = False
     fail_on_nan: bool = False
     overwrite: bool = False

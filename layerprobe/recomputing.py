@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def recompute(
     seed: int = 0,
     backend: str | None = None,
     custom_objects: str | Path | None = None,
+    trust: str | None = None,
     quiet: bool = False,
 ) -> Recomputed:
     """Compute some rows of a dump anew, each in its batch, and compare them.
@@ -62,6 +63,7 @@ def recompute(
         backend: The engine; by default the one that the dump was made on.
         custom_objects: The file of classes that it was made with, if there was one: code that a
             manifest names is not run unless you name it too.
+        trust: The hash of the model, if its own code is to run; see `layerprobe.load`.
         quiet: Keep what frameworks print at their start off stderr.
 
     Raises:
@@ -71,7 +73,7 @@ def recompute(
         chosen = np.random.default_rng(seed).permutation(dump.rows)[:count]
         named = dump.manifest["options"]["custom_objects"]
         check_own_code(dump.path, named, Path(), custom_objects)
-        options = _options(dump.manifest, backend, quiet=quiet)
+        options = replace(_options(dump.manifest, backend, quiet=quiet), trust=trust)
         given = _given(dump.manifest)
         model = dump.manifest["model"]["path"]
         with plan(model, dump.manifest["layers"], given, dump.path, options) as planned:

@@ -67,7 +67,7 @@ def call_of(
         "layers": list(layers),
         "input": kept,
         "in_memory": given is not None and kept is None,
-        "options": asdict(replace(options, resume=False)),
+        "options": asdict(replace(options, resume=False, trust=None)),
         "folder": str(Path.cwd()),
     }
 

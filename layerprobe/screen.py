@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from layerprobe.backend.survey import EngineReport
     from layerprobe.dump.state import DumpState
     from layerprobe.modelfile import ModelFile
+    from layerprobe.modelfile.audit.findings import Audit
 
 _WIDTH = 10_000  # tables are never folded: an address cut in two cannot be copied
 _LOADING = "loading the engine and the model"
@@ -150,6 +152,18 @@ def print_engines(engines: Sequence[EngineReport], default: str | None) -> None:
     )
     chosen = f"without --backend: {default or 'none'}"
     _print(("engine", "version", "devices", "from", "can"), rows, chosen)
+
+
+def print_audits(audits: Sequence[Audit]) -> None:
+    """Print the verdicts on files as a table on stdout, a line for each reason."""
+    rows: list[Sequence[str]] = []
+    for audit in audits:
+        first = (str(audit.path), audit.format, audit.verdict)
+        reasons = [(one.rule_id, str(one)) for one in audit.findings] or [("", "")]
+        rows += [(*(first if n == 0 else ("", "", "")), *r) for n, r in enumerate(reasons)]
+    counts = Counter(audit.verdict for audit in audits)
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("ok", "needs trust", "refuse"))
+    _print(("file", "format", "verdict", "rule", "reason"), rows, f"{len(audits)} files: {told}")
 
 
 def _print(

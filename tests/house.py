@@ -54,7 +54,7 @@ ALLOWED = {
     "confinement": {"errors"},
     "commands": {
         "",
-        *"backend confinement errors interrupts reductions report resuming".split(),
+        *"backend confinement errors interrupts modelfile reductions report resuming".split(),
         "screen",
     },
     "cli": {*" api errors interrupts backend screen commands".split(" ")},
@@ -74,7 +74,7 @@ THIRD_PARTY = {
     "click": {
         "cli.py",
         "screen.py",
-        *(f"commands/{c}.py" for c in "confined convert data_options doctor extract".split()),
+        *(f"commands/{c}.py" for c in "audit confined convert data_options doctor extract".split()),
         *(f"commands/{c}.py" for c in "list_layers resume running show train verify".split()),
     },
     "yaml": {"modelfile/architecture.py"},
@@ -84,7 +84,7 @@ THIRD_PARTY = {
     "h5py": {
         "modelfile/hdf5.py",
         "modelfile/keras_zip.py",
-        "modelfile/weights.py",
+        "modelfile/hdf5_entries.py",
         "sources/hdf5.py",
         "sinks/skeleton.py",
         "sinks/manifest.py",

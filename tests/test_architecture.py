@@ -23,7 +23,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 # What may be longer, and why.
-LONGER_FILES: dict[str, str] = {}
+LONGER_FILES = {"docs/cli.md": "generated, a section for each command"}
 LONGER_FUNCTIONS: dict[str, str] = {}
 
 

@@ -155,12 +155,21 @@ HUGE = {
 
 @pytest.mark.parametrize("kind", HUGE)
 def test_layers_that_cannot_fit(capfd, kind):
-    """22: what the machine has no memory for is refused with the estimate, before it is made."""
+    """22: what no machine has the memory for is refused with the size, before it is made."""
     write_keras(Path("huge.keras"), sequential(INPUT, HUGE[kind]))
     message = refused(capfd, "extract", "huge.keras", "-l", "dense", *OUT, code=77)
-    assert "huge.keras takes at least 1,280,000,000,000,032 bytes" in message or kind == "repeats"
+    assert "layer 'dense': its output takes at least " in message
+    assert ("40,000,000,000,000 bytes" in message) is (kind == "units")
+
+
+def test_layers_that_this_machine_has_no_memory_for(capfd, monkeypatch):
+    """22: so is what this machine has not, with the estimate."""
+    write_keras(Path("large.keras"), sequential(INPUT, dense(units=10**6)))
+    monkeypatch.setattr("layerprobe.checks.os.sysconf", lambda _: 1024)
+    message = refused(capfd, "extract", "large.keras", "-l", "dense", *OUT, code=77)
+    assert "large.keras takes at least 128,000,0" in message
     assert "of memory for 32 rows" in message
-    assert "bytes of this machine" in message
+    assert "at most the 1,048,576 bytes of this machine" in message
 
 
 def test_a_model_from_a_newer_keras(capfd):
@@ -194,8 +203,8 @@ def test_addresses_on_the_net(capfd, address):
     """25: nothing is fetched, neither a model nor data."""
     for command in (["list-layers", address], ["extract", address, "-l", "all", *OUT]):
         message = refused(capfd, *command, code=2)
-        assert "is an address, not a file." in message
-        assert "nothing is fetched from the net" in message
+        assert "is not on this machine." in message
+        assert "a local file; layerprobe fetches nothing from " in message
     message = refused(capfd, "extract", "cnn.h5", "-l", "3", "-i", address, *OUT, code=2)
     assert "nothing is fetched from the net" in message
 

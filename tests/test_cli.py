@@ -70,7 +70,7 @@ def test_the_listing_as_json(capfd, samples, file):
     done = typed(capfd, "list-layers", samples / file, "--json")
     assert (done.code, done.stderr) == (0, "")
     found = json.loads(done.stdout)
-    assert list(found) == ["model", "layers"]
+    assert list(found) == ["model", "layers", "audit"]
     model, layers = found["model"], found["layers"]
     assert list(model) == MODEL_KEYS
     assert model["path"] == str(samples / file)

@@ -45,6 +45,7 @@ SCHEMA = {
         *("index", "address", "name", "class_name", "output_shape", "dtype", "params"),
         *("trainable", "bytes_per_row", "inbound"),
     ],
+    "audit": ["verdict", "findings"],
 }
 NO_FRAMEWORK = """
 import sys

@@ -16,7 +16,8 @@ from model_files import BIAS, KERNEL, sequential, write_h5, write_keras
 
 import layerprobe
 from layerprobe.errors import LayerprobeError, ModelError, TrustError
-from layerprobe.modelfile.contents import MAX_CONFIG_BYTES, parse_config
+from layerprobe.modelfile.contents import parse_config
+from layerprobe.modelfile.jsontext import MAX_CONFIG_BYTES
 
 
 def refused(path, kind=ModelError, exit_code=65):
@@ -152,10 +153,10 @@ def test_data_in_hdf5_is_no_model(tmp_path):
         ({"config_json": b""}, "is a zip archive without config.json"),
         ({"config_json": b"{"}, "is not JSON"),
         ({"config_json": b"\xff\xfe"}, "is not JSON"),
-        ({"config_json": b"[" * 100_000}, "is not JSON"),
+        ({"config_json": b"[" * 100_000}, "is nested too deeply"),
         ({"config_json": b"[1, 2]"}, "does not describe a model"),
         ({"config_json": b'{"class_name": null}'}, "does not describe a model"),
-        ({"metadata_json": b"{"}, "is a damaged .keras archive"),
+        ({"metadata_json": b"{"}, "is not JSON"),
         ({"metadata_json": b"[]"}, "is a damaged .keras archive"),
         ({"model_weights_h5": b"no HDF5"}, "is a damaged .keras archive"),
     ],
@@ -207,7 +208,7 @@ def test_attributes_of_other_kinds_raise_nothing_else(name, value, tmp_path):
 
 
 def test_a_config_out_of_proportion_is_not_read(tmp_path):
-    """An archive that declares more than 64 MiB of config is refused before it is unpacked."""
+    """An archive that declares more than 32 MiB of config is refused before it is unpacked."""
     path = tmp_path / "m.keras"
     write_keras(path, sequential(), compression=zipfile.ZIP_DEFLATED)
     content = bytearray(path.read_bytes())
@@ -219,8 +220,8 @@ def test_a_config_out_of_proportion_is_not_read(tmp_path):
         bomb = bytearray(content)
         bomb[at + 24 : at + 28] = struct.pack("<I", MAX_CONFIG_BYTES + 1)
         path.write_bytes(bomb)
-        assert f"declares 67,108,865 bytes for {name}" in refused(path, TrustError, 77)
-    with pytest.raises(ModelError, match="takes 67,108,865 bytes"):
+        assert f"member '{name}': declares 33,554,433 bytes" in refused(path, TrustError, 77)
+    with pytest.raises(ModelError, match="takes 33,554,433 bytes"):
         parse_config(b" " * (MAX_CONFIG_BYTES + 1), path)
 
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from layerprobe.backend import compat_state
 from layerprobe.backend.legacy import foreign
-from layerprobe.modelfile.weights import dataset_sizes, group_names, one_layout
+from layerprobe.modelfile.hdf5_entries import dataset_sizes
+from layerprobe.modelfile.weights import group_names, one_layout
 
 _WEIGHTS = "model.weights.h5"
 _Stored = Mapping[str, h5py.Dataset]

@@ -219,10 +219,10 @@ def enter(tensor: Any, value: Any, mask: Any) -> Any:
     return entered
 
 
-def load_archive(path: Path) -> Any:
-    """Load a .keras archive, whatever its name, without running code from it."""
+def load_archive(path: Path, *, safe_mode: bool = True) -> Any:
+    """Load a .keras archive, whatever its name; in safe mode without running code from it."""
     with path.open("rb") as file:
-        return saving_lib.load_model(file, compile=False, safe_mode=True)
+        return saving_lib.load_model(file, compile=False, safe_mode=safe_mode)
 
 
 def named_outputs(model: Any) -> dict[tuple[str, int], Any]:

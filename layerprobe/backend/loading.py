@@ -1,7 +1,8 @@
 """From a model file to a live Keras model: the upgraded config built, the weights put in.
 
 Nothing that the file brings along is run: layers come from Keras alone (`modelfile.upgrade` has
-refused everything else), and Keras loads in safe mode.
+refused everything else), and Keras loads in safe mode. Only where the caller trusts the file, by
+its hash, its Lambda layers run.
 """
 
 from __future__ import annotations
@@ -64,7 +65,14 @@ def build(
         )
     upgraded = upgrade(file.contents, reading)
     try:
-        return _built(file, upgraded, custom, runs_channels_first=runs_channels_first)
+        return _built(
+            file,
+            upgraded,
+            custom,
+            runs_channels_first=runs_channels_first,
+            # Only the caller's word, tied to the file's bytes, switches Keras' protection off.
+            safe_mode=reading.trust is None,
+        )
     except ModelError:
         if not upgraded.unrun:
             raise
@@ -97,6 +105,7 @@ def _built(
     *,
     runs_channels_first: bool,
     partial: bool = False,
+    safe_mode: bool = True,
 ) -> Model:
     if not runs_channels_first:
         upgraded = _with_channels_last(file, upgraded)
@@ -105,15 +114,15 @@ def _built(
         upgraded = _changed(upgraded, engine.as_torch_needs, file)
     try:
         if file.format == "keras" and upgraded.config is file.contents.config and not partial:
-            model = compat.load_archive(file.path)
+            model = compat.load_archive(file.path, safe_mode=safe_mode)
         elif file.format == "saved_model":
-            model = _from_config(upgraded.config, custom)
+            model = _from_config(upgraded.config, custom, safe_mode=safe_mode)
             load_bundle_weights(model, file.path)
         elif file.format in {"keras", "weights"}:
-            model = _from_config(upgraded.config, custom)
+            model = _from_config(upgraded.config, custom, safe_mode=safe_mode)
             load_archive_weights(model, file.path)
         else:
-            model = _from_config(upgraded.config, custom)
+            model = _from_config(upgraded.config, custom, safe_mode=safe_mode)
             load_hdf5_weights(
                 model,
                 file.path,
@@ -134,10 +143,10 @@ def _settle(model: Any) -> None:
             layer.finalize_state()
 
 
-def _from_config(config: Config, custom: Mapping[str, Any]) -> Any:
+def _from_config(config: Config, custom: Mapping[str, Any], *, safe_mode: bool) -> Any:
     config = with_modules(copy.deepcopy(config))
     return keras.saving.deserialize_keras_object(
-        config, custom_objects=dict(custom), safe_mode=True
+        config, custom_objects=dict(custom), safe_mode=safe_mode
     )
 
 

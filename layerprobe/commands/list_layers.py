@@ -43,5 +43,7 @@ def command(
         click.echo(json.dumps(file.to_json(insides=insides, notes=notes), indent=1))
         return
     print_table(file, insides=insides)
+    if file.audit.findings:
+        click.echo(printable("\n".join(file.audit.lines())), err=True)
     if notes:
         click.echo(printable("\n".join(file.diagnosis.lines())))

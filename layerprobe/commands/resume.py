@@ -23,6 +23,8 @@ Examples:
 @click.argument("dump", type=click.Path(path_type=Path))
 @click.option("--custom-objects", metavar="FILE.py",
               help="The file of classes that it was begun with, your own.")  # fmt: skip
+@click.option("--trust", metavar="SHA256",
+              help="Let the Lambda layers of the model with this hash run their code.")  # fmt: skip
 @confined
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(dump: Path, *, as_json: bool, **options: Any) -> None:
@@ -35,7 +37,7 @@ def command(dump: Path, *, as_json: bool, **options: Any) -> None:
     from layerprobe.resuming import output_of, recorded_call
 
     output = output_of(dump).absolute()
-    code = options.pop("custom_objects")
+    code, trust = options.pop("custom_objects"), options.pop("trust")
     own = None if code is None else Path(code).absolute()
     call = recorded_call(output)
     if call is not None:
@@ -43,7 +45,7 @@ def command(dump: Path, *, as_json: bool, **options: Any) -> None:
         enter(options, (*call.files(), own), output.parent)
     carry_out(
         lambda progress: layerprobe.resume(
-            output, progress=progress, custom_objects=own, quiet=True
+            output, progress=progress, custom_objects=own, trust=trust, quiet=True
         ),
         as_json=as_json,
     )

@@ -36,6 +36,8 @@ Examples:
               "layer.")  # fmt: skip
 @click.option("--custom-objects", metavar="FILE.py",
               help="The file of classes that the dump was made with, your own.")  # fmt: skip
+@click.option("--trust", metavar="SHA256",
+              help="Let the Lambda layers of the model with this hash run their code.")  # fmt: skip
 @confined
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(dump: Path, *, recompute: int, tolerance: float, as_json: bool, **options: Any) -> None:
@@ -43,7 +45,7 @@ def command(dump: Path, *, recompute: int, tolerance: float, as_json: bool, **op
 
     Every range of rows in which something is wrong is named, and the exit code is 65 then.
     """
-    anew = {name: options.pop(name) for name in ("seed", "backend", "custom_objects")}
+    anew = {name: options.pop(name) for name in ("seed", "backend", "custom_objects", "trust")}
     if recompute:
         enter(options, _named_files(dump, anew["custom_objects"]), None)
     with waiting("reading"):

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
-import re
 import stat
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
-from layerprobe.errors import ModelError
+from layerprobe.errors import LayerprobeError, ModelError
 from layerprobe.layers import LayerTable, TensorSpec
 from layerprobe.modelfile import architecture as architectures
 from layerprobe.modelfile import hdf5, keras_zip, saved_model
+from layerprobe.modelfile.audit.findings import Audit, Finding, findings_of
+from layerprobe.modelfile.audit.objects import config_findings, training_findings
+from layerprobe.modelfile.audit.sizes import size_findings
 from layerprobe.modelfile.configs import has_graph, parse
 from layerprobe.modelfile.contents import Contents
 from layerprobe.modelfile.diagnosis import Diagnosis, diagnose
+from layerprobe.modelfile.digest import digest
 from layerprobe.modelfile.graph import Graph
+from layerprobe.modelfile.kinds import early_findings, refuse_remote
 from layerprobe.modelfile.subclassed import graph_of_parts
 from layerprobe.modelfile.table import Listing, listing
 from layerprobe.modelfile.tokens import token_limit
@@ -37,6 +40,7 @@ class ModelFile:
 
     Attributes:
         contents: The file taken apart: its config, and the sizes of its weights.
+        early: What was found in it before it was read.
 
     Example:
         >>> import layerprobe
@@ -46,6 +50,7 @@ class ModelFile:
     """
 
     contents: Contents
+    early: tuple[Finding, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -92,16 +97,7 @@ class ModelFile:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the file, in hexadecimal; of a folder that of its files' names and hashes."""
-        if self.path.is_dir():
-            whole = hashlib.sha256()
-            for name, part in saved_model.files_of(self.path):
-                with part.open("rb") as file:
-                    whole.update(
-                        f"{name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
-                    )
-            return whole.hexdigest()
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest(self.path)
 
     @cached_property
     def graph(self) -> Graph:
@@ -120,6 +116,21 @@ class ModelFile:
     @cached_property
     def _listing(self) -> Listing:
         return listing(self.graph, self._params)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The static verdict: ok, needs trust or refuse, with reasons."""
+        first = Audit(self.path, self.format, self.early, lambda: self.sha256)
+        more = config_findings(self.contents.config)
+        if self.format == "hdf5":
+            more += training_findings(hdf5.training_config(self.path))
+        if any(finding.rule.closed for finding in more):
+            return first.with_more(more)
+        try:
+            more += size_findings(self.graph, self.table, self.params)
+        except LayerprobeError as error:
+            more += findings_of(error)
+        return first.with_more(more)
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
@@ -149,6 +160,10 @@ class ModelFile:
                 "params": self.params,
             },
             "layers": [row.to_json() for row in self.table],
+            "audit": {
+                "verdict": self.audit.verdict,
+                "findings": [finding.to_json() for finding in self.audit.findings],
+            },
         }
         if insides:
             rows = self.table.with_insides()
@@ -171,14 +186,29 @@ def open_model(path: str | Path, architecture: str | Path | None = None) -> Mode
         ModelError: The file is missing, damaged, or not a model.
         TrustError: It reaches out of itself, by links or by sizes out of proportion.
     """
-    model = ModelFile(with_input_shape(translated(_contents(Path(path), architecture))))
+    model = describe(Path(path), architecture)
+    model.audit.stop_if_closed()
     # Damage in the config is found here, so that whoever holds a ModelFile can rely on it.
     _ = model.table
     return model
 
 
+def describe(path: Path, architecture: str | Path | None = None) -> ModelFile:
+    """Take a model file apart, as `open_model`, without reading its graph yet.
+
+    Raises:
+        ModelError: The file is missing, damaged, or not a model.
+        TrustError: It reaches out of itself, by links or by sizes out of proportion.
+    """
+    early: list[Finding] = []
+    for given in (path, *([] if architecture is None else [Path(architecture)])):
+        refuse_remote(given)
+        early += early_findings(given)
+        Audit(given, "", tuple(early), partial(digest, given)).stop_if_closed()
+    return ModelFile(with_input_shape(translated(_contents(path, architecture))), tuple(early))
+
+
 def _contents(path: Path, architecture: str | Path | None) -> Contents:
-    _refuse_address(path)
     described = None if architecture is None else _contents(Path(architecture), None)
     try:
         mode = path.stat().st_mode
@@ -209,19 +239,6 @@ def _contents(path: Path, architecture: str | Path | None) -> Contents:
     raise _not_a_model(path, head)
 
 
-def _refuse_address(path: Path) -> None:
-    """Refuse what lies elsewhere; `Path` has made one slash of two."""
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", path.as_posix())
-    if found and not path.exists():
-        raise ModelError(
-            f"{path} is an address, not a file.",
-            expected="a local file; nothing is fetched from the net",
-            fix="Download the model, and give the file.",
-            exit_code=2,
-            path=str(path),
-        )
-
-
 def _check_kind(path: Path, mode: int) -> None:
     """Refuse what is no file; a pipe would be waited on for ever."""
     if stat.S_ISREG(mode):
@@ -230,6 +247,7 @@ def _check_kind(path: Path, mode: int) -> None:
     raise ModelError(
         f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}.",
         expected="a model file (.h5, .hdf5 or .keras), or a SavedModel folder",
+        rule="not-a-model",
         fix=fix if stat.S_ISDIR(mode) else "",
         path=str(path),
     )
@@ -266,5 +284,6 @@ def _not_a_model(path: Path, head: bytes) -> ModelError:
         f"{path} {what}.",
         expected="a model file (.h5, .hdf5 or .keras)",
         fix=fix,
+        rule="not-a-model",
         path=str(path),
     )

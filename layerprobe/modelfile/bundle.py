@@ -115,7 +115,9 @@ class Bundle:
         name = f"{self._prefix.name}.data-{entry.shard:05}-of-{max(shards, self._shards):05}"
         path = self._prefix.with_name(name)
         if path.is_symlink():
-            raise TrustError(f"{path} is a link.", expected="a file of the model's folder")
+            raise TrustError(
+                f"{path} is a link.", expected="a file of the model's folder", rule="folder-link"
+            )
         try:
             with path.open("rb") as file:
                 file.seek(entry.offset)

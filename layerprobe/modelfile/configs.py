@@ -62,6 +62,7 @@ def parse(config: Mapping[str, Any]) -> Graph:
             expected="a Sequential or Functional model",
             fix="A subclassed model is defined by Python code; export its graph, or save its "
             "sub-models one by one.",
+            rule="subclassed-model",
         )
     inner = config["config"]
     with contradictions_named():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,9 @@ from typing import Any, Protocol
 
 from layerprobe.errors import ModelError
 from layerprobe.modelfile.graph import Graph
+from layerprobe.modelfile.jsontext import parse_json
 
 Config = dict[str, Any]
-
-# A model's config is text about layers; the largest seen in real files is 3 MB.
-MAX_CONFIG_BYTES = 64 << 20
 
 
 class WeightSizes(Protocol):
@@ -60,22 +57,9 @@ def parse_config(text: str | bytes, path: Path) -> Config:
     """Return a model's config from its JSON text.
 
     Raises:
-        ModelError: It is too large, not JSON, or does not describe a model.
+        ModelError: It is too large, not JSON or ambiguous, or does not describe a model.
     """
-    if len(text) > MAX_CONFIG_BYTES:
-        raise ModelError(
-            f"The model config in {path} takes {len(text):,} bytes.",
-            expected=f"at most {MAX_CONFIG_BYTES:,}",
-            path=str(path),
-        )
-    try:
-        config = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(
-            f"The model config in {path} is not JSON: {error}.",
-            fix="The file is damaged; get it again from where it came from.",
-            path=str(path),
-        ) from error
+    config = parse_json(text, path)
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise ModelError(
             f"The model config in {path} does not describe a model.",

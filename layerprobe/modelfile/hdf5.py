@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 
 from layerprobe.errors import ModelError, TrustError
+from layerprobe.modelfile.audit.findings import Finding
 from layerprobe.modelfile.contents import Contents, WeightSizes, parse_config
-from layerprobe.modelfile.weights import Keras3Sizes, LegacySizes, dataset_sizes, one_layout
+from layerprobe.modelfile.hdf5_entries import dataset_sizes, survey
+from layerprobe.modelfile.jsontext import MAX_CONFIG_BYTES, parse_json
+from layerprobe.modelfile.weights import Keras3Sizes, LegacySizes, one_layout
 
+# What h5py raises on damaged bytes.
+_DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError)
 _SHOWN = 12  # tensors that a message lists
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -33,7 +40,7 @@ def read(path: Path, described: Contents | None = None) -> Contents:
                 if described is None or not _holds_weights(file):
                     raise _without_config(file, path)
                 return _weights_for(described, file, path)
-            config = parse_config(_text(file.attrs["model_config"]), path)
+            config = parse_config(_config_text(file, "model_config", path), path)
             # All of the file is looked at, not the weights alone: names in it may be absolute.
             sizes = dataset_sizes(file)
             weights = file.get("model_weights")
@@ -45,12 +52,57 @@ def read(path: Path, described: Contents | None = None) -> Contents:
                 backend=_attribute(file, weights, "backend"),
                 weights=None if weights is None else _sizes(weights, sizes),
             )
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: BaseException) -> ModelError:
+    """Return the error of a file that cannot be read."""
+    return ModelError(
+        f"{path} is a damaged HDF5 file: {error}",
+        fix="It may be cut short; get it again from where it came from.",
+        path=str(path),
+    )
+
+
+def findings(path: Path) -> list[Finding]:
+    """Judge an HDF5 file by its entries, before anything in it is read.
+
+    Raises:
+        ModelError: It is cut short or damaged.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return survey(file).findings
+    except _DAMAGE as error:
+        raise damaged(path, error) from error
+
+
+def training_config(path: Path) -> Any:
+    """Return what a file says about its training, None if that is nothing or cannot be read."""
+    try:
+        with h5py.File(path, "r") as file:
+            if "training_config" not in file.attrs:
+                return None
+            return parse_json(_config_text(file, "training_config", path), path)
+    except (*_DAMAGE, ModelError):
+        return None
+
+
+def _config_text(file: h5py.File, name: str, path: Path) -> str:
+    """Return an attribute that holds text, if it is not larger than any config."""
+    identity = file.attrs.get_id(name)
+    shape = identity.shape
+    count = 0 if shape is None else math.prod(shape)
+    size = identity.get_storage_size() if count else 0
+    if size > MAX_CONFIG_BYTES or count != 1:
         raise ModelError(
-            f"{path} is a damaged HDF5 file: {error}",
-            fix="It may be cut short; get it again from where it came from.",
+            f"The model config in {path} takes {size:,} bytes in {count:,} texts.",
+            expected=f"one text of at most {MAX_CONFIG_BYTES:,}",
             path=str(path),
-        ) from error
+            rule="config-size",
+        )
+    return _text(file.attrs[name])
 
 
 def attribute_list(group: h5py.Group, name: str) -> list[str]:
@@ -137,6 +189,7 @@ def _without_config(file: h5py.File, path: Path) -> ModelError:
             fix="Say where its layers are described: --architecture model.json, or another model "
             f"of the same layers.{_tensors(file)}",
             path=str(path),
+            rule="",
         )
     names = ", ".join(members[:5]) or "nothing"
     return ModelError(
@@ -144,4 +197,5 @@ def _without_config(file: h5py.File, path: Path) -> ModelError:
         expected="an attribute model_config, as written by model.save(...)",
         fix="Rows of data go to --input." if members else "",
         path=str(path),
+        rule="",
     )

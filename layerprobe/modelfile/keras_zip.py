@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import io
-import json
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import h5py
 
 from layerprobe.errors import ModelError, TrustError
-from layerprobe.modelfile.contents import MAX_CONFIG_BYTES, Contents, parse_config
-from layerprobe.modelfile.weights import Keras3Sizes, dataset_sizes, one_layout
+from layerprobe.modelfile.audit.archives import archive_findings, contents_finding
+from layerprobe.modelfile.audit.findings import Finding
+from layerprobe.modelfile.contents import Contents, parse_config
+from layerprobe.modelfile.hdf5_entries import dataset_sizes, survey
+from layerprobe.modelfile.jsontext import MAX_CONFIG_BYTES, parse_json
+from layerprobe.modelfile.weights import Keras3Sizes, one_layout
 
 SIGNATURE = b"PK\x03\x04"
 _WEIGHTS = "model.weights.h5"
 # What zipfile, zlib and h5py raise on damaged bytes; RuntimeError also on encrypted members.
-_DAMAGE = (
+DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
     *(ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError),
 )
@@ -78,8 +83,9 @@ def read(path: Path) -> Contents:
                     f"{path} is a zip archive without config.json.",
                     expected="a .keras file, as written by model.save('model.keras')",
                     path=str(path),
+                    rule="not-a-model",
                 )
-            made = _metadata(archive) if "metadata.json" in members else {}
+            made = _metadata(archive, path) if "metadata.json" in members else {}
             return Contents(
                 path=path,
                 format="keras",
@@ -88,12 +94,17 @@ def read(path: Path) -> Contents:
                 backend=made.get("backend"),
                 weights=_sizes(file, archive) if _WEIGHTS in members else None,
             )
-    except _DAMAGE as error:
-        raise ModelError(
-            f"{path} is a damaged .keras archive: {error}",
-            fix="It may be cut short; get it again from where it came from.",
-            path=str(path),
-        ) from error
+    except DAMAGE as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: BaseException) -> ModelError:
+    """Return the error of an archive that cannot be read."""
+    return ModelError(
+        f"{path} is a damaged .keras archive: {error}",
+        fix="It may be cut short; get it again from where it came from.",
+        path=str(path),
+    )
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -103,16 +114,19 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
             f"The archive declares {info.file_size:,} bytes for {name}.",
             expected=f"at most {MAX_CONFIG_BYTES:,}",
             member=name,
+            rule="config-size",
         )
     return archive.read(name)
 
 
-def _metadata(archive: zipfile.ZipFile) -> dict[str, str]:
-    found = json.loads(_member(archive, "metadata.json"))
+def _metadata(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
+    found = parse_json(_member(archive, "metadata.json"), path, "The metadata")
     return {key: value for key, value in found.items() if isinstance(value, str)}
 
 
-def _sizes(file: BinaryIO, archive: zipfile.ZipFile) -> Keras3Sizes:
+@contextmanager
+def open_weights(file: BinaryIO, archive: zipfile.ZipFile) -> Iterator[h5py.File]:
+    """Open the file of weights in an archive, where it lies."""
     info = archive.getinfo(_WEIGHTS)
     if info.compress_type == zipfile.ZIP_STORED:
         file.seek(info.header_offset)
@@ -122,5 +136,30 @@ def _sizes(file: BinaryIO, archive: zipfile.ZipFile) -> Keras3Sizes:
     else:
         source = archive.open(_WEIGHTS)  # type: ignore[assignment]
     with source, h5py.File(source, "r") as weights:
+        yield weights
+
+
+def _sizes(file: BinaryIO, archive: zipfile.ZipFile) -> Keras3Sizes:
+    with open_weights(file, archive) as weights:
         sizes = dataset_sizes(weights)
         return Keras3Sizes({one_layout(name): size for name, size in sizes.items()})
+
+
+def findings(path: Path) -> list[Finding]:
+    """Judge an archive before anything in it is unpacked.
+
+    Raises:
+        ModelError: It is cut short or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            if (early := contents_finding(file)) is not None:
+                return [early]
+            with zipfile.ZipFile(file) as archive:
+                found = archive_findings(file, archive)
+                if any(one.rule.closed for one in found) or _WEIGHTS not in archive.namelist():
+                    return found
+                with open_weights(file, archive) as weights:
+                    return [*found, *survey(weights).findings]
+    except DAMAGE as error:
+        raise damaged(path, error) from error

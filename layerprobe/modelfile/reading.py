@@ -20,12 +20,14 @@ class Reading:
         source_data_format: Where the channels are, for layers of Keras 1 that do not say it.
         lambdas: Formulas of `x` for layers that hold code, by the layer's name.
         custom_classes: Names of the classes that the caller brings.
+        trust: The SHA-256 of the file whose code may run, if the caller trusts it.
     """
 
     source_backend: str | None = None
     source_data_format: str | None = None
     lambdas: Mapping[str, str] = field(default_factory=dict)
     custom_classes: frozenset[str] = frozenset()
+    trust: str | None = None
 
     def __post_init__(self) -> None:
         for what, given, known in (

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.errors import ModelError
+from layerprobe.modelfile.audit.findings import Finding
+from layerprobe.modelfile.audit.folders import folder_findings
+from layerprobe.modelfile.audit.graphs import saved_model_findings
 from layerprobe.modelfile.bundle import Bundle
-from layerprobe.modelfile.contents import MAX_CONFIG_BYTES, Config, Contents, parse_config
+from layerprobe.modelfile.contents import Config, Contents, parse_config
+from layerprobe.modelfile.jsontext import MAX_CONFIG_BYTES
 from layerprobe.modelfile.weights import LegacySizes
 from layerprobe.modelfile.wire import fields, messages, text, whole
 
@@ -31,11 +35,16 @@ def read(path: Path) -> Contents:
     try:
         return _read(path)
     except (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{path} is a damaged SavedModel: {type(error).__name__}: {error}.",
-            fix="Get the whole folder again from where it came from.",
-            path=str(path),
-        ) from error
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> ModelError:
+    """Return the error of a folder that cannot be read."""
+    return ModelError(
+        f"{path} is a damaged SavedModel: {type(error).__name__}: {error}.",
+        fix="Get the whole folder again from where it came from.",
+        path=str(path),
+    )
 
 
 def _read(path: Path) -> Contents:
@@ -48,6 +57,7 @@ def _read(path: Path) -> Contents:
             fix="Get the whole folder again, if it had a keras_metadata.pb; else save the model in "
             "the program that made it: model.save('model.keras').",
             path=str(path),
+            rule="",
         )
     found = parse_config(told, path)
     config = _plain({key: found[key] for key in ("class_name", "config") if key in found})
@@ -148,11 +158,19 @@ def _keys(bundle: Bundle, node: int, seen: set[int]) -> Iterator[str]:
             yield from _keys(bundle, child, seen)
 
 
-def files_of(path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files of a folder that make its model, with their names in it, in order."""
-    for file in sorted(path.rglob("*")):
-        if file.is_file() and not file.is_symlink():
-            yield file.relative_to(path).as_posix(), file
+def findings(path: Path) -> list[Finding]:
+    """Judge a SavedModel folder: its files, and the operations of its graphs.
+
+    Raises:
+        ModelError: Its graph is damaged.
+    """
+    found = folder_findings(path)
+    if any(finding.rule.closed for finding in found):
+        return found
+    try:
+        return [*found, *saved_model_findings(_bytes(path / GRAPH))]
+    except (ValueError, OSError) as error:
+        raise damaged(path, error) from error
 
 
 def is_saved_model(path: Path) -> bool:

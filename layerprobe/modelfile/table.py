@@ -65,6 +65,7 @@ def listing(graph: Graph, params: Mapping[tuple[str, ...], int | None]) -> Listi
             f"The model config describes {count:,} layer outputs.",
             expected=f"at most {_MAX_ROWS:,}",
             count=count,
+            rule="too-many-layers",
         )
     level = _Level(graph, params)
     with contradictions_named():

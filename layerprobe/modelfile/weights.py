@@ -1,77 +1,15 @@
-"""How many weights each layer has, read from the two layouts Keras stores weights in.
-
-Nothing is loaded: HDF5 keeps shapes apart from data. Nothing that leads out of the file is
-followed and no group is walked twice, so that a file can neither make us open another one nor lead
-us in circles.
-"""
+"""How many weights each layer has, read from the two layouts Keras stores weights in."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import h5py
-
-from layerprobe.errors import TrustError
 from layerprobe.modelfile.graph import MODEL_CLASSES, Graph, Layer
 
 Path = tuple[str, ...]
-
-
-def dataset_sizes(group: h5py.Group) -> dict[str, int]:
-    """Return the number of elements of every dataset below a group, by its path relative to it.
-
-    This uses h5py's low-level calls: with hundreds of groups the others take most of the time of a
-    listing.
-
-    Raises:
-        TrustError: Data lies elsewhere, or a group is linked twice. What a link points to is not
-            opened.
-    """
-    sizes: dict[str, int] = {}
-    seen: set[int] = set()
-    waiting = [("", group.id)]
-    while waiting:
-        prefix, here = waiting.pop()
-        for name in here:
-            path = prefix + name.decode("utf-8", "surrogateescape")
-            if here.links.get_info(name).type != h5py.h5l.TYPE_HARD:
-                raise _leads_away(path, f"is a link to {_link_target(here, name)!r}")
-            child = h5py.h5o.open(here, name)
-            if isinstance(child, h5py.h5g.GroupID):
-                place = h5py.h5o.get_info(child).addr
-                if place in seen:
-                    raise _leads_away(path, "is a second link to a group of the same file")
-                seen.add(place)
-                waiting.append((f"{path}/", child))
-            elif isinstance(child, h5py.h5d.DatasetID):
-                sizes[path] = _element_count(child, path)
-    return sizes
-
-
-def _element_count(dataset: h5py.h5d.DatasetID, path: str) -> int:
-    storage = dataset.get_create_plist()
-    if storage.get_layout() == h5py.h5d.VIRTUAL or storage.get_external_count():
-        raise _leads_away(path, "keeps its data in another file")
-    empty = dataset.get_space().get_simple_extent_type() == h5py.h5s.NULL
-    return 0 if empty else math.prod(dataset.shape)
-
-
-def _link_target(group: h5py.h5g.GroupID, name: bytes) -> str:
-    value = group.links.get_val(name)
-    target = value[0] if isinstance(value, tuple) else value
-    return target.decode("utf-8", "replace") if isinstance(target, bytes) else str(target)
-
-
-def _leads_away(path: str, what: str) -> TrustError:
-    return TrustError(
-        f"The model file's entry {path!r} {what}.",
-        expected="weights stored in the file itself, each once",
-        link=path,
-    )
 
 
 @dataclass(frozen=True)

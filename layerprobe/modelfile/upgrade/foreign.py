@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerprobe.errors import ModelError, TrustError
+from layerprobe.modelfile.audit.names import is_keras_space
 from layerprobe.modelfile.configs import has_graph, is_operation
 from layerprobe.modelfile.contents import Config, Contents
+from layerprobe.modelfile.digest import digest
 from layerprobe.modelfile.graph import MODEL_CLASSES
 from layerprobe.modelfile.reading import Reading
 from layerprobe.modelfile.shapes import LAYER_CLASSES
@@ -21,7 +23,6 @@ from layerprobe.modelfile.upgrade.classes import APPLICATION_CLASSES, CODE, FORM
 from layerprobe.modelfile.upgrade.walk import name_of, with_wrapped
 
 PACKAGE = "layerprobe"
-_KERAS = frozenset({"keras", "tf_keras"})
 Path = tuple[str, ...]
 
 
@@ -47,6 +48,8 @@ class Foreign:
         if self.cause["class_name"] == "Lambda" and self.cause is self.layer:
             given = shlex.quote(f"{name}=x/127.5 - 1")
             fix = f"If you know what it computes, say it: --lambda {given}"
+            if runs_if_trusted(self, contents) and contents.path.exists():
+                fix += f"\nIf you trust the file to run it: --trust {digest(contents.path)}"
         elif self.cause["class_name"] in CODE or self.cause["class_name"] == "Merge":
             fix = f"Begin after it: --from {shlex.quote(name_of(self.layer))}"
         else:
@@ -57,12 +60,16 @@ class Foreign:
         return TrustError(
             f"{contents.path}: layer {name!r} {self.what}.",
             expected="layers whose code is part of Keras; no code that a file brings along is run",
-            fix=f"{fix}\nlist-layers lists this model; layers that do not depend on {name!r} can "
-            "be extracted.",
+            fix=f"{fix}\nLayers that do not depend on {name!r} can be extracted.",
             layer=name,
             class_name=self.cause["class_name"],
             path="/".join(self.path),
         )
+
+
+def runs_if_trusted(foreign: Foreign, contents: Contents) -> bool:
+    """Tell whether the code can be run at all: Keras 3 runs only Lambdas of its own writing."""
+    return foreign.cause["class_name"] == "Lambda" and (contents.major_version or 0) >= 3
 
 
 def foreign_layers(config: Config) -> list[Foreign]:
@@ -78,12 +85,12 @@ def _foreign(model: Config, path: Path) -> Iterator[Foreign]:
             yield from _foreign(layer, here)
             continue
         for part in with_wrapped(layer):
-            if what := _code_of(part):
+            if what := code_of(part):
                 yield Foreign(here, layer, part, what)
                 break
 
 
-def _code_of(layer: Config) -> str:
+def code_of(layer: Mapping[str, Any]) -> str:
     """Return what code a layer needs, or nothing."""
     class_name = str(layer.get("class_name"))
     if class_name in CODE:
@@ -95,20 +102,20 @@ def _code_of(layer: Config) -> str:
     return f"is of a class that is not Keras' own: {class_name!r}"
 
 
-def _is_keras_own(layer: Config, class_name: str) -> bool:
+def _is_keras_own(layer: Mapping[str, Any], class_name: str) -> bool:
     module = str(layer.get("module") or "keras")
     if class_name in APPLICATION_CLASSES:
         return module.startswith("keras.src.applications.")
     known = class_name in LAYER_CLASSES or class_name in MODEL_CLASSES
-    return known and module.partition(".")[0] in _KERAS
+    return known and is_keras_space(module)
 
 
-def _was_keras_own(layer: Config) -> bool:
+def _was_keras_own(layer: Mapping[str, Any]) -> bool:
     module = str(layer.get("module") or "keras")
-    return module.partition(".")[0] in _KERAS and layer["class_name"] in FORMER_CLASSES
+    return is_keras_space(module) and layer["class_name"] in FORMER_CLASSES
 
 
-def _merges_cosines(layer: Config) -> bool:
+def _merges_cosines(layer: Mapping[str, Any]) -> bool:
     return isinstance(layer["config"], dict) and layer["config"].get("mode") == "cos"
 
 
@@ -137,6 +144,8 @@ def without_code(
         elif class_name in reading.custom_classes:
             foreign.cause.update({"module": "custom", "registered_name": class_name})
             notes.append(f"layer {name}: class {class_name} from the file that was given")
+        elif reading.trust is not None and runs_if_trusted(foreign, contents):
+            notes.append(f"layer {name}: computed by the code in the file, which --trust lets run")
         else:
             error = foreign.refusal(contents)
             refused[foreign.path] = error

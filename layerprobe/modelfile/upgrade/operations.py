@@ -57,8 +57,8 @@ def unknown_operation(layer: Config) -> str:
     """Return which operation of a layer is not computed, or nothing."""
     if layer["class_name"] in _FUNCTION_KINDS and layer["config"].get("function") not in FUNCTIONS:
         return f"the operation tf.{layer['config'].get('function')}"
-    if layer["class_name"] == "TensorFlowOpLayer" and _node(layer).get("op") not in NODES:
-        return f"the operation {_node(layer).get('op')}"
+    if layer["class_name"] == "TensorFlowOpLayer" and node_of(layer).get("op") not in NODES:
+        return f"the operation {node_of(layer).get('op')}"
     return ""
 
 
@@ -93,7 +93,7 @@ def _use(layer: Config, names: Collection[str], contents: Contents) -> None:
         if function == "reshape":
             _leave_one_size_open(settings)
     else:
-        node = _node(layer)
+        node = node_of(layer)
         function, tensors = node["op"], entries_of(layer["inbound_nodes"][0])
         constants = {int(key): value for key, value in (inner.get("constants") or {}).items()}
         if len(constants) + len(tensors) != len(node.get("input", ())):
@@ -142,7 +142,8 @@ def _arguments(node: Any, names: Collection[str]) -> tuple[list[Any], dict[str, 
     return tensors, {"args": given if node is entries[0] else [given], "kwargs": kwargs}
 
 
-def _node(layer: Config) -> dict[str, Any]:
+def node_of(layer: Config) -> dict[str, Any]:
+    """Return the NodeDef of a layer that is an operation."""
     node = layer["config"].get("node_def")
     return node if isinstance(node, dict) else {}
 

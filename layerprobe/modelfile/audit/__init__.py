@@ -1,0 +1,1 @@
+"""The static audit of model files: rules, findings, and a judge for each kind of content."""
