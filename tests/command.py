@@ -102,6 +102,17 @@ def refused(capfd, *arguments, code):
     return checked(typed(capfd, *arguments), code, before)
 
 
+def stopped(capfd, *arguments, code, safe):
+    """Run a command that must fail midway, keep the rows before, and say how to go on."""
+    before = content()
+    done = typed(capfd, *arguments)
+    left = {name: held for name, held in content().items() if name not in before}
+    assert set(left) == {f"out.h5.{ending}" for ending in ("partial", "journal", "json.partial")}
+    message = checked(done, code, before | left)
+    assert f"{safe} rows are safe. Go on with: layerprobe resume out.h5" in message, message
+    return message
+
+
 def checked(done, code, before):
     """Check what holds for every mistake, and return the message."""
     assert done.code == code, done

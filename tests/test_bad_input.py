@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from command import checked, content, refused, sample_folder, shell, typed
+from command import checked, content, refused, sample_folder, shell, stopped, typed
 
 from layerprobe.sinks import Dataset, open_sink
 
@@ -68,7 +68,7 @@ def test_token_numbers_that_do_not_exist(capfd, bad):
     rows[40, 3] = value
     np.save("x.npy", rows)
     arguments = ["extract", "places.keras", "-l", "lstm", "-i", "x.npy", "-b", 16, *OUT]
-    message = refused(capfd, *arguments, code=65)
+    message = stopped(capfd, *arguments, code=65, safe="16 of 658")
     assert f"x.npy holds {value} in row 40." in message
     assert ("0 to 27" if bad in ("high", "minus") else "integers that int32 can hold") in message
 

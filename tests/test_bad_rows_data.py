@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from command import content, refused, sample_folder, typed
+from command import content, refused, sample_folder, stopped, typed
 from model_files import INPUT, KERNEL, dense, runnable, sequential, write_keras
 
 CNN, OUT = ["extract", "cnn.h5", "-l", "features"], ["-o", "out.h5"]
@@ -203,17 +203,17 @@ def small(bias=0.0):
 
 
 def test_nan_is_an_error_when_asked(capfd):
-    """40: --fail-on-nan stops at the first row with NaN or Inf in the data, and leaves nothing."""
+    """40: --fail-on-nan stops at the first row with NaN or Inf in the data; others are safe."""
     rows = np.ones((40, 3), "float32")
     rows[7, 1] = np.nan
     rows[5, 0] = np.inf
     np.save("x.npy", rows)
     small()
     arguments = ["extract", "small.keras", "-l", "dense", "-i", "x.npy", *OUT, "-b", "4"]
-    message = refused(capfd, *arguments, "--fail-on-nan", code=65)
+    message = stopped(capfd, *arguments, "--fail-on-nan", code=65, safe="4 of 40")
     assert "x.npy holds inf in row 5." in message
     assert "Expected: finite numbers, for input 'rows'." in message
-    done = typed(capfd, *arguments)
+    done = typed(capfd, *arguments, "--overwrite")
     assert done.code == 0
     assert "NaN values in the rows for rows: 1" in done.stderr
 
@@ -225,10 +225,10 @@ def test_nan_that_the_model_makes_is_an_error_when_asked(capfd):
     np.save("x.npy", rows)
     small()
     arguments = ["extract", "small.keras", "-l", "dense", "-i", "x.npy", *OUT, "-b", "4"]
-    message = refused(capfd, *arguments, "--fail-on-nan", code=65)
+    message = stopped(capfd, *arguments, "--fail-on-nan", code=65, safe="4 of 40")
     assert "dense is NaN or infinite in row 21." in message
     assert "--fail-on-nan" in message
-    assert typed(capfd, *arguments, "--fail-on-nan", "--rows", "0:21").code == 0
+    assert typed(capfd, *arguments, "--fail-on-nan", "--rows", "0:21", "--overwrite").code == 0
 
 
 def test_batches_that_cannot_fit(capfd):
