@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One version, not a range: where a CPU build of it lies ready it is taken, and nothing newer is.
 TORCH := torch==2.13.0
+ENGINES := tensorflow torch jax openvino
 
 .PHONY: demo test lint types tests nightly bench fuzz clean
 
@@ -22,12 +23,13 @@ lint: $(VENV)/dev.stamp
 types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
-# Keras takes one engine a process, so the tests that need one run once on each.
+# Keras takes one engine a process, so the tests that need one run once on each; two at a time, as one
+# keeps about one processor busy. What each says comes when it has ended.
 tests: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -q
-	$(BIN)/python -m pytest -q --engine jax
-	$(BIN)/python -m pytest -q --engine torch
-	$(BIN)/python -m pytest -q --engine openvino
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(ENGINES:%=tests-%)
+
+tests-%: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -q --engine $*
 
 nightly: $(VENV)/dev.stamp
 	LAYERPROBE_KILLS=1000 LAYERPROBE_IMAGES=2000 $(BIN)/python -m pytest -q tests/test_faults.py tests/test_power.py
