@@ -12,8 +12,6 @@ MODELS: dict[str, Callable[[], Any]] = {}
 
 # Weights of an .h5 file lie below the names of the outermost layers, where these names collide.
 NOT_AS_H5 = frozenset({"same_name_everywhere"})
-# TensorFlow, when it compiles, takes layer names for names of scopes, and refuses some.
-NOT_ON_TENSORFLOW = frozenset({"hard_names"})
 
 
 def model(build: Callable[[Any], Any]) -> Callable[[Any], Any]:

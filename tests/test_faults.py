@@ -138,7 +138,8 @@ def test_a_failed_sync_is_not_tried_again(tmp_path, name):
     failed = []
 
     def at(_number, label, act, given):
-        assert not failed or not label.startswith(("fsync", "pwrite")), label
+        others = ("fsync out.partial/a.npy",)  # files are settled side by side
+        assert not failed or label in others or not label.startswith(("fsync", "pwrite")), label
         if label == {"out.h5": "fsync out.h5.partial", "out": "fsync out.partial/b.npy"}[name]:
             seen.append(label)
             if len(seen) == 4:

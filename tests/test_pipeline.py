@@ -108,6 +108,7 @@ DEFAULTS = {
     "topk": 0,
     "lambdas": {},
     "columns": [],
+    "allow_trailing": False,
     **dict.fromkeys("input_dtype input_shape id_column header preprocess".split()),
     **dict.fromkeys(("source_backend", "source_data_format", "custom_objects", "architecture")),
 }
