@@ -240,7 +240,7 @@ RULES: dict[str, Rule] = {
     "Masking": single(same_shape, _masking_dtype),
     "LeakyReLU": single(same_shape, float32_of_integers),
     **dict.fromkeys(
-        """ELU PReLU Softmax BatchNormalization SyncBatchNormalization GroupNormalization
+        """ELU PReLU Softmax BatchNormalization GroupNormalization
         LayerNormalization UnitNormalization""".split(),
         single(same_shape),
     ),

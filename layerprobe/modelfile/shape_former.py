@@ -62,6 +62,7 @@ RULES: dict[str, Rule] = {
     "Highway": single(activated(same_shape)),
     "MaxoutDense": single(_maxout),
     "Merge": single(_cosine),
+    "SyncBatchNormalization": single(same_shape),
     "CuDNNLSTM": shape_recurrent.RULES["LSTM"],
     "CuDNNGRU": shape_recurrent.RULES["GRU"],
     **dict.fromkeys(
