@@ -120,11 +120,6 @@ class Target(ABC):
         sync(self.path.parent)
         self._remove_rest()
 
-    def remove_journal(self) -> None:
-        """Remove the journal of a dump that has its final name: its run died just after."""
-        if not self.partial.exists():
-            self.journal.unlink(missing_ok=True)
-
     def keep(self) -> None:
         """Leave the unfinished output for another run, and let go of the lock."""
         with suppress(OSError):  # what is not put back is by the next run
