@@ -144,6 +144,22 @@ def test_somebody_elses_lock_file_is_left_alone(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
+def test_names_that_another_run_is_making_are_not_judged(tmp_path, name):
+    """In the moments between two names, what a run makes looks like other people's."""
+    held = lock.Lock(tmp_path / f"{name}.lock", tmp_path / name)
+    (tmp_path / f"{name}.partial").write_bytes(b"somebody's")
+    check_target(tmp_path / name)
+    with pytest.raises(OutputError, match="is being written") as refused:
+        opened(tmp_path / name)
+    assert refused.value.exit_code == 75
+    held.release()
+    with pytest.raises(OutputError, match="is in the way") as refused:
+        check_target(tmp_path / name)
+    assert refused.value.exit_code == 2
+    assert content(tmp_path) == {f"{name}.partial": b"somebody's"}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
 def test_an_output_that_appears_during_the_run_is_kept(tmp_path, name):
     """What somebody else puts under the final name meanwhile makes commit fail and stays."""
     with opened(tmp_path / name) as sink:

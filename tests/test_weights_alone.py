@@ -17,7 +17,7 @@ from test_upgrade import layer
 
 import layerprobe
 from layerprobe.cli import main
-from layerprobe.errors import ModelError
+from layerprobe.errors import ModelError, TrustError
 
 FOLDER = Path(__file__).parent / "tf_keras"
 
@@ -101,7 +101,7 @@ def test_yaml_makes_no_objects(tmp_path):
     """A tag for any object of Python is an error, and nothing is made."""
     text = "class_name: Sequential\nconfig: !!python/object/apply:os.mkdir [made]\n"
     (tmp_path / "m.yaml").write_text(text)
-    with pytest.raises(ModelError, match="is not YAML"):
+    with pytest.raises(TrustError, match="asks for Python objects to be made"):
         layerprobe.list_layers(tmp_path / "m.yaml")
     assert not Path("made").exists()
 

@@ -108,7 +108,7 @@ class Sink(Protocol):
 def check_target(
     path: str | os.PathLike[str], *, overwrite: bool = False, resume: bool = False
 ) -> None:
-    """Check that an output may be written. Nothing is changed on the disk.
+    """Check that an output may be written. Nothing that is there is changed.
 
     Args:
         path: `NAME.h5` or `NAME.hdf5` for an HDF5 file, any other name for a folder of NPY files.
@@ -123,8 +123,7 @@ def check_target(
     target = target_of(Path(path))
     check_folder(target.path)
     with disk_errors(target.path):
-        target.check(overwrite=overwrite)
-        target.check_begun(overwrite=overwrite, resume=resume)
+        target.check_early(overwrite=overwrite, resume=resume)
 
 
 def unfinished(path: str | os.PathLike[str]) -> Recorded | None:
@@ -190,9 +189,9 @@ def open_sink(
         ...     sink.write(0, [np.zeros((2, 3), "float32")])
         ...     sink.commit({"datasets": [{"address": "dense"}]})
     """
-    check_target(path, overwrite=overwrite, resume=resume)
-    _check_datasets(datasets)
     target = target_of(Path(path))
+    check_folder(target.path)
+    _check_datasets(datasets)
     names = stored_names(dataset.address for dataset in datasets)
     sums = Sums(len(datasets), mark_rows(datasets))
     plan_line = recorded(datasets, names, sums, plan or {}, call or {})

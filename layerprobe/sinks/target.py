@@ -52,16 +52,29 @@ class Target(ABC):
             return None
         return journals.read(self.journal)
 
-    def check_begun(self, *, overwrite: bool, resume: bool) -> None:
-        """Look at what a run has left, before the lock is taken.
+    def check_early(self, *, overwrite: bool, resume: bool) -> None:
+        """Check what a run will, as far as that can be told while another may write this output.
 
         Raises:
-            OutputError: There is nothing to go on with, and that was asked for (exit code 66); or
-                there is, and was neither asked for nor given up (2).
+            OutputError: The output must not be written, or the rows of an unfinished run would be
+                lost (exit code 2); there is nothing to go on with, and that was asked for (66).
         """
-        # Who has the lock now may be writing these rows: `take` says so, and who it is.
-        if not may_be_held(self._lock_path):
-            self._agree(self.unfinished(), overwrite=overwrite, resume=resume)
+        # Who has the lock now may be writing these names: `take` says so, and who it is.
+        if may_be_held(self._lock_path):
+            return
+        try:
+            self._check_all(overwrite=overwrite, resume=resume)
+        except OutputError:
+            # Another run may have begun or ended while this one looked: once more, alone.
+            self._lock = Lock(self._lock_path, self.path)
+            try:
+                self._check_all(overwrite=overwrite, resume=resume)
+            finally:
+                self.release()
+
+    def _check_all(self, *, overwrite: bool, resume: bool) -> None:
+        self.check(overwrite=overwrite)
+        self._agree(self.unfinished(), overwrite=overwrite, resume=resume)
 
     def take(self, *, overwrite: bool, resume: bool, reserve: int) -> Recorded | None:
         """Lock the output, and reserve room for the manifest.
