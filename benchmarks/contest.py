@@ -24,6 +24,7 @@ import numpy as np
 
 from layerprobe import pipeline
 from layerprobe.options import Options
+from layerprobe.probing import Probe
 
 Array = np.ndarray[Any, Any]
 
@@ -51,8 +52,8 @@ def main() -> None:
 
 def _layerprobe(planned: pipeline.Plan, folder: Path) -> dict[str, Callable[[], object]]:
     def extract(output: Path) -> None:
-        # A plan brings its first batch along, computed before the clock starts.
-        pipeline.run(dataclasses.replace(planned, output=output, first=[]))
+        # A plan brings its first batches along, computed before the clock starts.
+        pipeline.run(dataclasses.replace(planned, output=output, first=Probe([], planned.datasets)))
 
     return {
         "extract to .h5": lambda: extract(folder / "extracted.h5"),

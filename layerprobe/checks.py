@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from layerprobe.batches import row_range
 from layerprobe.errors import DataError, ModelError
 from layerprobe.feed import Feed
 from layerprobe.layers import LayerOutput
+from layerprobe.memory import machine_memory
 from layerprobe.modelfile import ModelFile
 from layerprobe.options import Options
 from layerprobe.sinks import Dataset
@@ -35,7 +35,8 @@ def check_data(
     """
     check_feeds(feeds, options)
     start, stop = row_range(options.rows, feeds[0].rows)
-    check_memory(file, wanted, begin, min(options.batch_size, stop - start))
+    batch = 1 if isinstance(options.batch_size, str) else options.batch_size
+    check_memory(file, wanted, begin, min(batch, stop - start))
     return start, stop
 
 
@@ -50,9 +51,8 @@ def check_memory(
     Raises:
         ModelError: It does not fit (exit code 77).
     """
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
+    there = machine_memory()
+    if there is None:
         return
     needed = [row for row in file.table.needed(wanted, begin) if row.bytes_per_row]
     largest = max(needed, key=lambda row: row.bytes_per_row or 0, default=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from layerprobe.report import Report
     from layerprobe.running import Progress
 
+    Announce = Callable[[Report], None]
 
-def extract(
+
+def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
     model: str | Path,
     layers: str | int | Sequence[str | int],
     input: Given | None = None,  # noqa: A002 - the word the command line uses
@@ -22,6 +24,7 @@ def extract(
     *,
     start: str | Sequence[str] = (),
     progress: Progress | None = None,
+    announce: Announce | None = None,
     dry_run: bool = False,
     **options: Any,
 ) -> Report:
@@ -40,8 +43,10 @@ def extract(
         start: Addresses to start from; the input's rows are then those of these tensors.
         progress: Called with the rows done and the rows in all: when all is loaded and nothing is
             written yet, and after every batch.
+        announce: Called once before that, with the report of what will be written and taken.
         dry_run: Check everything and compute one batch, but write nothing.
-        **options: The fields of `layerprobe.options.Options`: batch_size (rows a pass, 32), rows
+        **options: The fields of `layerprobe.options.Options`: batch_size (rows a
+            pass, 32; "auto" for the number that is found to be fastest), rows
             (the first, and the one after the last; None for an end), dtype ("float16" or "float32",
             for floating-point activations), device, backend (see `load`), threads (see
             `layerprobe.backend.select`), phase ("test", or "train": dropout drops, batches
@@ -55,7 +60,8 @@ def extract(
             the values of images are scaled: a network of keras.applications by name, or a mode),
             columns, id_column and header (of tables: see docs/sources.md), allow_trailing (bytes
             after the array of an .npy file), strict_dtype (fail instead of casting data),
-            fail_on_nan (stop at the first row with NaN or Inf), overwrite (replace an existing
+            fail_on_nan (stop at the first row with NaN or Inf), max_memory (bytes
+            that the work may hold), overwrite (replace an existing
             dump, or lose the rows of an unfinished one), resume (go on with an unfinished one: the
             same call with this added),
             quiet (keep what frameworks print at their start off stderr).
@@ -88,13 +94,20 @@ def extract(
     given = Options(start=(start,) if isinstance(start, str) else tuple(start), **options)
     wanted = [layers] if isinstance(layers, (str, int)) else layers
     with plan(model, [str(address) for address in wanted], input, output, given) as planned:
-        return planned.report() if dry_run else run(planned, progress)
+        if dry_run:
+            if planned.first.failure is not None:
+                raise planned.first.failure
+            return planned.report()
+        if announce is not None and planned.complete is None:
+            announce(planned.report())
+        return run(planned, progress)
 
 
 def resume(
     output: str | Path,
     *,
     progress: Progress | None = None,
+    announce: Announce | None = None,
     custom_objects: str | Path | None = None,
     trust: str | None = None,
     quiet: bool = False,
@@ -107,6 +120,7 @@ def resume(
     Args:
         output: The dump that was to be made.
         progress: As for `extract`.
+        announce: As for `extract`.
         custom_objects: The file of classes that it was begun with, if there was one: code that a
             journal names is not run unless you name it too.
         trust: The hash of the model, if its own code is to run; see `load`.
@@ -140,4 +154,6 @@ def resume(
     with chdir(call.folder):
         options = replace(call.options, trust=trust, quiet=quiet)
         with plan(call.model, call.layers, call.given, target.absolute(), options) as planned:
+            if announce is not None:
+                announce(planned.report())
             return run(planned, progress)

@@ -11,6 +11,7 @@ from layerprobe.sources import SourceOptions, names_in, sizes
 
 PHASES = ("test", "train")
 DTYPES = ("float16", "float32")
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class InputOptions:
 class Options(InputOptions):
     """How to extract, apart from what and where; see `layerprobe.extract` for the meanings."""
 
-    batch_size: int = 32
+    batch_size: int | str = 32
     rows: tuple[int | None, int | None] | None = None
     dtype: str | None = None
     device: str | None = None
@@ -67,6 +68,7 @@ class Options(InputOptions):
     custom_objects: str | None = None
     architecture: str | None = None
     trust: str | None = None
+    max_memory: int | None = None
     strict_dtype: bool = False
     fail_on_nan: bool = False
     overwrite: bool = False
@@ -109,9 +111,12 @@ class Options(InputOptions):
                 fix="Leave out --phase test, or --mc-samples.",
                 exit_code=2,
             )
-        if self.batch_size < 1:
+        automatic = self.batch_size == AUTO
+        if not automatic and (isinstance(self.batch_size, str) or self.batch_size < 1):
             raise DataError(
-                f"The batch size is {self.batch_size}.", expected="1 or more", exit_code=2
+                f"The batch size is {self.batch_size}.",
+                expected=f"1 or more, or {AUTO}",
+                exit_code=2,
             )
         if self.dtype not in (None, *DTYPES):
             raise OutputError(

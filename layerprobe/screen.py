@@ -65,13 +65,17 @@ class _Bar:
         if self._progress is not None:
             self._progress.stop()
         else:
-            self._erase()
+            self.clear()
+
+    def clear(self) -> None:
+        """Take away what was shown so far, for other words."""
+        click.echo("\r" + " " * len(_LOADING) + "\r", nl=False, err=True)
 
     def _started(self, total: int) -> Progress:
         from rich import progress
         from rich.console import Console
 
-        self._erase()
+        self.clear()
         columns = (
             progress.BarColumn(),
             progress.TextColumn("{task.fields[state]}"),
@@ -82,9 +86,6 @@ class _Bar:
         shown.add_task("", total=total, state="")
         shown.start()
         return shown
-
-    def _erase(self) -> None:
-        click.echo("\r" + " " * len(_LOADING) + "\r", nl=False, err=True)
 
 
 def print_table(file: ModelFile, *, insides: bool) -> None:

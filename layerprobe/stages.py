@@ -66,10 +66,11 @@ class Behind:
 
     def __call__(self, *piece: Any) -> None:
         """Wait for the piece before, raise what it raised, and start on this one."""
-        self._wait()
+        self.wait()
         self._running = self._thread.submit(self._work, *piece)
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Wait for the last piece, and raise what it raised."""
         running, self._running = self._running, None
         if running is not None:
             running.result()
@@ -85,6 +86,6 @@ class Behind:
     ) -> None:
         try:
             if kind is None:
-                self._wait()
+                self.wait()
         finally:
             self._thread.shutdown()

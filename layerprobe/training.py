@@ -24,6 +24,7 @@ from layerprobe.backend import engine as engines
 from layerprobe.epochs import in_order, mixed
 from layerprobe.errors import DataError, LayerprobeError, ModelError
 from layerprobe.feed import Feed, Given, close_feeds
+from layerprobe.inputs import check_distinct, open_inputs
 from layerprobe.layers import LayerOutput, Shape
 from layerprobe.live import build
 from layerprobe.loss_expression import LossExpression
@@ -32,7 +33,6 @@ from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.modelfile.upgrade import upgrade
 from layerprobe.modelfile.upgrade.keras2 import HARD_SIGMOID_PACKAGE
 from layerprobe.options import TrainingOptions
-from layerprobe.pipeline import check_distinct, open_inputs
 from layerprobe.sinks import check_model_target, check_space, write_model
 from layerprobe.targets import TargetGiven, check_target_given, loss_of, target_feed
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from layerprobe.backend import compat, compat_state
 from layerprobe.backend.calls import Symbol
-from layerprobe.backend.complaints import in_one_line
+from layerprobe.backend.complaints import in_one_line, is_out_of_memory
 from layerprobe.backend.engine import Compiled, Engine
 from layerprobe.backend.hosted import compile_hosted
 from layerprobe.backend.indices import check_numbers, limits_of
@@ -213,6 +213,12 @@ def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
 def _engine_error(doing: str, plan: Plan, error: Exception) -> BackendError:
     """Return what an engine says in one line; its own messages print graphs and arrays."""
     outputs = ", ".join(s.address or s.tensor.name for s in plan.outputs[:3])
+    if is_out_of_memory(error):
+        return BackendError(
+            f"The engine ran out of memory while {doing} {outputs}.",
+            fix="Take a smaller batch (--batch-size), fewer layers, or a device with more memory.",
+            out_of_memory=True,
+        )
     return BackendError(
         f"The engine failed while {doing} {outputs}: {in_one_line(error)}",
         fix="If a size the model leaves open is too small or too large, give data of another size.",

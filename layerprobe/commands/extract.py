@@ -36,6 +36,12 @@ def _formulas(
     return tuple((name, formula) for name, _, formula in pairs)
 
 
+def _batch_size(_: click.Context, __: click.Parameter, given: str) -> int | str:
+    if given == "auto" or re.fullmatch(r"-?[0-9]{1,18}", given):
+        return given if given == "auto" else int(given)
+    raise click.BadParameter(f"{given!r} is neither a number nor auto")
+
+
 @click.command("extract", epilog=_EXAMPLES)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
@@ -54,8 +60,9 @@ def _formulas(
     help="Start here: --input holds the values of this layer output. With several, "
     "ADDRESS=DATA for each.",
 )  # fmt: skip
-@click.option("--batch-size", "-b", default=32, show_default=True, metavar="N", type=int,
-              help="Rows a pass.")  # fmt: skip
+@click.option("--batch-size", "-b", default="32", show_default=True, metavar="N|auto",
+              callback=_batch_size,
+              help="Rows a pass; auto measures which number is fast.")  # fmt: skip
 @click.option("--rows", metavar="START:STOP",
               help="Only rows START to STOP, without STOP; 500: is all from 500 on.")  # fmt: skip
 @click.option("--dtype", metavar="float16|float32",
@@ -110,7 +117,8 @@ def _formulas(
 @click.option("--fail-on-nan", is_flag=True,
               help="Stop at the first row with NaN or Inf, in data or activations.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
-              help="Check everything and compute one batch, but write nothing.")  # fmt: skip
+              help="Check everything, compute two batches, and tell what all of it will take, but "
+              "write nothing.")  # fmt: skip
 @confined
 @click.option("--overwrite", is_flag=True,
               help="Replace an existing dump when all is done; rows of an unfinished one are lost "
@@ -132,10 +140,12 @@ def command(
 
     options["rows"] = _rows(options["rows"])
     reads = (model, *inputs, options["architecture"], options["custom_objects"])
+    memory = options["max_memory"]
     options = enter(options, reads, output_of(options["output"] or "here").parent)
+    options["max_memory"] = memory
     carry_out(
-        lambda progress: layerprobe.extract(
-            model, layers, list(inputs) or None, progress=progress, quiet=True, **options
+        lambda **told: layerprobe.extract(
+            model, layers, list(inputs) or None, quiet=True, **options, **told
         ),
         as_json=as_json,
     )

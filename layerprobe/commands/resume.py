@@ -44,8 +44,8 @@ def command(dump: Path, *, as_json: bool, **options: Any) -> None:
         os.chdir(call.folder)  # what its paths are relative to
         enter(options, (*call.files(), own), output.parent)
     carry_out(
-        lambda progress: layerprobe.resume(
-            output, progress=progress, custom_objects=own, trust=trust, quiet=True
+        lambda **told: layerprobe.resume(
+            output, custom_objects=own, trust=trust, quiet=True, **told
         ),
         as_json=as_json,
     )

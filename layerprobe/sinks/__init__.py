@@ -28,7 +28,7 @@ from layerprobe.sinks.begun import (
     manifest_room,
     recorded,
 )
-from layerprobe.sinks.disk import check_folder, check_space, disk_errors, sync
+from layerprobe.sinks.disk import check_folder, check_space, disk_errors, free_space, sync
 from layerprobe.sinks.hdf5 import Hdf5Container
 from layerprobe.sinks.journal import Journal, Recorded, difference
 from layerprobe.sinks.kinds import FileTarget, target_of
@@ -49,6 +49,7 @@ __all__ = [
     "check_target",
     "complete",
     "difference",
+    "free_space",
     "is_being_written",
     "open_sink",
     "resume_command",

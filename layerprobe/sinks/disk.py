@@ -57,8 +57,7 @@ def check_space(path: str | os.PathLike[str], nbytes: int) -> None:
     Example:
         >>> check_space("features.h5", 1_000)  # silent: there is room
     """
-    with disk_errors(Path(path)):
-        free = shutil.disk_usage(Path(path).absolute().parent).free
+    free = free_space(path)
     if free < nbytes:
         raise OutputError(
             f"{os.fspath(path)} needs {_readable(nbytes)}, {_readable(free)} free.",
@@ -67,6 +66,16 @@ def check_space(path: str | os.PathLike[str], nbytes: int) -> None:
             needed=nbytes,
             free=free,
         )
+
+
+def free_space(path: str | os.PathLike[str]) -> int:
+    """Return the bytes that are free on the disk of an output, whose folder must exist.
+
+    Raises:
+        OutputError: The disk does not tell.
+    """
+    with disk_errors(Path(path)):
+        return shutil.disk_usage(Path(path).absolute().parent).free
 
 
 def check_folder(path: Path) -> None:
