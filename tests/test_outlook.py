@@ -206,7 +206,7 @@ def test_the_plan_of_many_layers_is_short(capfd, samples, tmp_path, monkeypatch)
     lines = [line for line in told if line.startswith("plan: ")]
     assert len(lines) == 8 + 1 + 2
     assert lines[8] == "plan: and 6 smaller ones"
-    assert [line.split()[1] for line in lines[:3]] == ["images", "conv1", "pool1"]
+    assert [line.split()[1] for line in lines[:3]] == ["conv1", "norm1", "relu1"]
     assert told.index(lines[-1]) < told.index(next(t for t in told if t.startswith("note: ")))
 
 
