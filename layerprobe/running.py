@@ -20,7 +20,7 @@ from layerprobe.errors import DataError
 from layerprobe.pipeline import Plan
 from layerprobe.report import Counts, Report, finished_report, manifest_of, plan_of
 from layerprobe.sinks import Sink, open_sink, resume_command
-from layerprobe.stages import Behind, ahead, blocks
+from layerprobe.stages import Behind, ahead, blocks, waiting_blocks
 from layerprobe.timing import Times
 
 Array = np.ndarray[Any, Any]
@@ -90,7 +90,8 @@ def _stream(
             count.add(array)
         sink.write(at - start, stored, partial(_state, planned, end, counts))
 
-    with Behind(times.of("write", store)) as write:
+    depth = waiting_blocks(planned.batch_size, _row_bytes(planned))
+    with Behind(times.of("write", store), depth) as write:
         for at, batches in _blocks(planned, start + sink.durable, times):
             results: list[list[Array]] = []
             end = at
