@@ -39,6 +39,7 @@ class Pass:
         fills: Whether a batch may be filled up with copies of a row.
         inputs: The shape of each input.
         outputs: The address and the shape of each output.
+        eager: Whether to compute layer by layer and not by what was compiled; not in training.
         piece: How many rows a pass the device had memory for; None while it had for all.
     """
 
@@ -48,6 +49,7 @@ class Pass:
         self._seed = options.seed
         self._samples = options.mc_samples
         self.fills = not options.training
+        self.eager = False
         self.piece: int | None = None
         self.inputs: list[Shape] = [symbol.shape for symbol in function.plan.inputs]
         shapes = [symbol.shape for symbol in function.plan.outputs]
@@ -117,13 +119,17 @@ class Pass:
 
     def _in_pieces(self, batch: Sequence[Array]) -> list[Array]:
         if self.piece is None or self.piece >= len(batch[0]):
-            whole: list[Array] = self._function(batch)
-            return whole
+            return self._compute(batch)
         pieces = []
         for at in range(0, len(batch[0]), self.piece):
             rows = [array[at : at + self.piece] for array in batch]
-            pieces.append(self._function(rows))
+            pieces.append(self._compute(rows))
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+    def _compute(self, batch: Sequence[Array]) -> list[Array]:
+        eager = self.eager and not self._training
+        results: list[Array] = (self._function.eagerly if eager else self._function)(batch)
+        return results
 
     @property
     def _divides(self) -> bool:

@@ -54,7 +54,10 @@ def recompute(
     trust: str | None = None,
     quiet: bool = False,
 ) -> Recomputed:
-    """Compute some rows of a dump anew, each in its batch, and compare them.
+    """Compute some rows of a dump anew, each in its batch, layer by layer, and compare them.
+
+    What was compiled for the dump is not used, but in the training phase, where only it draws the
+    same random numbers.
 
     Args:
         path: A complete dump.
@@ -78,6 +81,7 @@ def recompute(
         model = dump.manifest["model"]["path"]
         with plan(model, dump.manifest["layers"], given, dump.path, options) as planned:
             _check(dump, planned)
+            planned.compute.eager = True  # by another road than the rows came
             return _compared(dump, planned, sorted(map(int, chosen)))
 
 

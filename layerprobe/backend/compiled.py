@@ -90,6 +90,30 @@ class Function:
         ]
         return owned[0] if self._packing is None else _packed(self._packing, iter(owned))
 
+    def eagerly(self, values: Any) -> list[Array]:
+        """Compute the outputs layer by layer, by nothing that was compiled; nothing is updated.
+
+        It is slow, and the other road to the same numbers. Layers behave as outside of training.
+
+        Args:
+            values: As for a call.
+
+        Raises:
+            DataError: As for a call.
+            BackendError: The engine failed.
+        """
+        given, _ = self._split(values)
+        arrays = [fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
+        check_numbers(self.plan, self._limits, arrays)
+        try:
+            with compat_state.names_kept(), compat_state.Scope():
+                results = self.plan.run([compat_state.tensor_of(array) for array in arrays])
+        except LayerprobeError:
+            raise
+        except Exception as error:  # whatever the engine raises
+            raise _engine_error("computing", self.plan, error) from error
+        return [np.asarray(compat.as_array(result)) for result in results]
+
     def _computed(self, compiled: Compiled, arrays: list[Array], *, training: bool) -> list[Array]:
         """Return the outputs, and move what the call moves."""
         draws = bool(self._program.seeds_in(training))

@@ -26,7 +26,7 @@ Examples:
 @click.argument("dump", type=click.Path(path_type=Path))
 @click.option("--recompute", default=0, metavar="N", type=click.IntRange(0),
               help="Also compute N rows anew, from the model and the data that the manifest "
-              "names, and compare them.")  # fmt: skip
+              "names, layer by layer, and compare them.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, metavar="N", type=click.IntRange(0),
               help="Of the choice of these rows.")  # fmt: skip
 @click.option("--backend", metavar="|".join(ENGINES),

@@ -20,7 +20,7 @@ from typing import Self
 from layerprobe.errors import OutputError
 
 _NO_PREALLOCATION = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-_LARGE = 1 << 18
+_WORTH_A_CALL = 8 << 20  # bytes
 _READ_WRITE = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -113,12 +113,16 @@ class File:
 
     def write(self, place: int, data: memoryview) -> None:
         """Write bytes at a place; a nearly full disk takes a part and is asked again."""
-        begin, size = place, len(data)
         while data:
             count = _pwrite(self._descriptor, data, place)
             data, place = data[count:], place + count
-        if size >= _LARGE:
-            _begin_writing(self._descriptor, begin, size)
+
+    def begin_writing(self, place: int, count: int) -> None:
+        """Let the system begin to bring a part of the file to the disk, without waiting for it.
+
+        That promises nothing, but a sync that comes later finds less to do.
+        """
+        _begin_writing(self._descriptor, place, count)
 
     def read(self, place: int, into: memoryview) -> None:
         """Read bytes from a place.
@@ -153,6 +157,22 @@ class File:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Beginner:
+    """Lets the system begin with what was written in order, 8 MiB at a time."""
+
+    def __init__(self) -> None:
+        self._begin = self._end = 0
+
+    def wrote(self, file: File, place: int, count: int) -> None:
+        """Take note of some bytes that were written to a file."""
+        if place < self._end:
+            self._begin = place
+        self._end = place + count
+        if self._end - self._begin >= _WORTH_A_CALL:
+            file.begin_writing(self._begin, self._end - self._begin)
+            self._begin = self._end
 
 
 def open_file(path: Path) -> File:
@@ -230,10 +250,7 @@ else:
 
 
 def _writer() -> Callable[[int, int, int], object]:
-    """Return what lets the system begin to bring a part of a file to the disk, without waiting.
-
-    It promises nothing, but a sync that comes later finds less to do.
-    """
+    """Return what `File.begin_writing` calls: the system's own call, or nothing."""
     try:
         call = ctypes.CDLL(None).sync_file_range  # Linux alone has it
     except (AttributeError, OSError, TypeError):
