@@ -29,6 +29,7 @@ from layerprobe.batches import (
     rows_a_pass,
 )
 from layerprobe.checks import check_data, odd_name
+from layerprobe.counts import Counts
 from layerprobe.errors import LayerNotFound, OutputError
 from layerprobe.feed import Feed, Given, close_feeds, open_feeds
 from layerprobe.layers import LayerOutput, TensorSpec
@@ -36,9 +37,16 @@ from layerprobe.live import build, reading_of, refuse_unrun
 from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.options import InputOptions, Options
 from layerprobe.passes import Pass, make_pass
-from layerprobe.report import Counts, Report, cast_notes
+from layerprobe.report import Report, cast_notes
 from layerprobe.resuming import call_of
-from layerprobe.sinks import Dataset, check_space, check_target, complete, unfinished
+from layerprobe.sinks import (
+    Dataset,
+    check_dtype,
+    check_space,
+    check_target,
+    complete,
+    unfinished,
+)
 from layerprobe.synthetic import synthetic_rows
 
 Array = np.ndarray[Any, Any]
@@ -95,7 +103,7 @@ class Plan:
             engine=self.engine,
             device=self.device,
             seconds=seconds,
-            nonfinite={d.address: c for d, c in pairs if c.nan or c.inf},
+            nonfinite={d.address: c for d, c in pairs if c},
             nan_in_inputs={feed.spec.name: feed.nan for feed in self.feeds if feed.nan},
             notes=self.notes,
             dry_run=dry_run,
@@ -179,6 +187,7 @@ def _check_output(
 ) -> dict[str, Any] | None:
     """Check that the output may be written; return its manifest if there is nothing left to do."""
     check_distinct(target, file, feeds)
+    check_dtype(target, options.dtype)
     if options.resume and unfinished(target) is None:
         finished = complete(target)
         if finished is not None:

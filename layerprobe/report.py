@@ -6,15 +6,16 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from layerprobe.batches import planned_bytes
+from layerprobe.counts import Counts
 from layerprobe.errors import OutputError
-from layerprobe.sinks import Dataset, difference
+from layerprobe.sinks import Dataset, difference, dtype_named
 from layerprobe.sources import names_in, sizes
 
 if TYPE_CHECKING:
@@ -24,23 +25,6 @@ if TYPE_CHECKING:
 # What is only known when the rows have been read.
 _OF_ROWS = frozenset({"nan", "sha256_of_rows", "row_ids"})
 _PACKAGES = tuple("layerprobe keras tensorflow jax torch numpy h5py pillow pyarrow".split())
-
-
-@dataclass
-class Counts:
-    """How many NaN and Inf values a dataset holds so far."""
-
-    nan: int = 0
-    inf: int = 0
-
-    def add(self, array: np.ndarray[Any, Any]) -> None:
-        """Count those of some more rows."""
-        if array.dtype.kind not in "fc":
-            return
-        if np.isfinite(array).all():  # as almost always: the rows are looked at once
-            return
-        self.nan += int(np.isnan(array).sum())
-        self.inf += int(np.isinf(array).sum())
 
 
 @dataclass(frozen=True)
@@ -54,7 +38,8 @@ class Report:
         engine: Name of the engine.
         device: The device it used.
         seconds: Duration of reading, computing and writing; 0 for a dry run.
-        nonfinite: The addresses that hold NaN or Inf values, and how many.
+        nonfinite: The addresses that hold NaN or Inf values or had some that were too large, and
+            how many.
         nan_in_inputs: The inputs whose rows hold NaN values, and how many.
         notes: What the user should know: casts, made-up rows, upgrades.
         dry_run: Whether nothing was written.
@@ -88,7 +73,7 @@ class Report:
             "engine": self.engine,
             "device": self.device,
             "seconds": round(self.seconds, 3),
-            "nonfinite": {a: {"nan": c.nan, "inf": c.inf} for a, c in self.nonfinite.items()},
+            "nonfinite": {address: asdict(count) for address, count in self.nonfinite.items()},
             "nan_in_inputs": dict(self.nan_in_inputs),
             "notes": list(self.notes),
             "dry_run": self.dry_run,
@@ -102,8 +87,9 @@ def remarks(report: Report) -> Iterator[str]:
         yield f"note: {note}"
     for name, count in report.nan_in_inputs.items():
         yield f"warning: NaN values in the rows for {name}: {count:,}"
-    for address, counts in report.nonfinite.items():
-        yield f"warning: values of {address} that are NaN: {counts.nan:,}, Inf: {counts.inf:,}"
+    for dataset in report.datasets:
+        counts = report.nonfinite.get(dataset.address, Counts())
+        yield from (f"warning: {line}" for line in counts.warnings(dataset) if counts)
 
 
 def summary(report: Report) -> str:
@@ -158,7 +144,7 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
         "options": _options(plan),
         "notes": list(plan.notes),
         "datasets": [
-            {**_described(dataset), "nan": count.nan, "inf": count.inf}
+            {**_described(dataset), **asdict(count)}
             for dataset, count in zip(plan.datasets, counts, strict=True)
         ],
     }
@@ -238,13 +224,15 @@ def finished_report(
         path=path,
         rows=listed[0]["shape"][0],
         datasets=tuple(
-            Dataset(d["address"], tuple(d["shape"]), np.dtype(d["dtype"])) for d in listed
+            Dataset(d["address"], tuple(d["shape"]), dtype_named(d["dtype"])) for d in listed
         ),
         engine=manifest["engine"],
         device=manifest["device"],
         seconds=0.0,
         nonfinite={
-            d["address"]: Counts(d["nan"], d["inf"]) for d in listed if d["nan"] or d["inf"]
+            d["address"]: count
+            for d in listed
+            if (count := Counts(d["nan"], d["inf"], d.get("overflow", 0)))
         },
         nan_in_inputs={i["name"]: i["nan"] for i in manifest["inputs"] if i["nan"]},
         notes=tuple(manifest["notes"]),
@@ -258,7 +246,8 @@ def cast_notes(
 ) -> list[str]:
     """Return, for the user, where values are kept as another dtype than they came in."""
     notes = [feed.cast_note for feed in feeds if feed.cast_note]
-    opaque = [d for d, result in zip(datasets, first, strict=True) if result.dtype.kind == "V"]
+    pairs = zip(datasets, first, strict=False)  # tallies follow
+    opaque = [d for d, found in pairs if found.dtype.kind == "V" and d.dtype.kind != "V"]
     if opaque:
         names = ", ".join(dataset.address for dataset in opaque[:8])
         more = f", … ({len(opaque)} in all)" if len(opaque) > 8 else ""
