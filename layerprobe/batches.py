@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from layerprobe.errors import BackendError, DataError
 from layerprobe.feed import Feed
 from layerprobe.passes import Pass
-from layerprobe.sinks import Dataset
+from layerprobe.sinks import Dataset, dtype_named
 
 Array = np.ndarray[Any, Any]
 
@@ -79,7 +79,7 @@ def datasets_of(
     # An axis of fixed size does not count rows, even where its size happens to be the batch's.
     varies = all(shape[0] is None for shape in compute.inputs)
     datasets = []
-    for (address, shape), result in zip(compute.outputs, first, strict=True):
+    for (address, shape), result in zip(compute.outputs, first, strict=False):  # tallies follow
         counts_rows = result.ndim > 0 and not (varies and shape[0] is not None)
         if not counts_rows or result.shape[0] != batch_size:
             raise BackendError(
@@ -94,15 +94,33 @@ def datasets_of(
 
 
 def _stored_dtype(result: Array, asked: str | None) -> np.dtype[Any]:
-    # bfloat16 (kind V) would be stored as opaque bytes; as float32 it is exact.
-    floating = result.dtype.kind in "fV"
-    if floating and (asked is not None or result.dtype.kind == "V"):
-        return np.dtype[Any](asked or "float32")
-    return np.dtype[Any](result.dtype)
+    # bfloat16 is of kind V; unless it is asked for it is kept as float32, which everybody reads.
+    if result.dtype.kind not in "fV":
+        return np.dtype[Any](result.dtype)
+    return dtype_named(asked or ("float32" if result.dtype.kind == "V" else result.dtype.name))
 
 
-def as_stored(results: Sequence[Array], dataset: Dataset) -> Array:
-    """Return a dataset's results of some batches as the sink takes them: its dtype, contiguous."""
+class Stored(NamedTuple):
+    """A dataset's results of some batches.
+
+    Attributes:
+        rows: As the sink takes them: its dtype, contiguous.
+        tally: How many values of each row were NaN, Inf, and finite but too large: (rows, 3). None
+            if `rows` shows it.
+    """
+
+    rows: Array
+    tally: Array | None = None
+
+
+def as_stored(
+    results: Sequence[Array], dataset: Dataset, tallies: Sequence[Array | None] = ()
+) -> Stored:
+    """Return a dataset's results of some batches, and their tallies, as they are stored.
+
+    Raises:
+        BackendError: They differ in their shape.
+    """
     for result in results:
         if result.shape[1:] != dataset.shape[1:]:
             raise BackendError(
@@ -113,7 +131,14 @@ def as_stored(results: Sequence[Array], dataset: Dataset) -> Array:
             )
     result = results[0] if len(results) == 1 else np.concatenate(results)
     with np.errstate(over="ignore"):  # what does not fit becomes Inf, and is counted
-        return np.ascontiguousarray(result, dtype=dataset.dtype)
+        rows = np.ascontiguousarray(result, dtype=dataset.dtype)
+    known = [tally for tally in tallies if tally is not None]
+    if known:
+        return Stored(rows, np.concatenate(known))
+    if rows.dtype.itemsize >= result.dtype.itemsize or np.isfinite(rows).all():
+        return Stored(rows)
+    marks = np.isnan(result), np.isinf(result), np.isinf(rows) & np.isfinite(result)
+    return Stored(rows, np.stack([m.reshape(len(m), -1).sum(1) for m in marks], axis=-1))
 
 
 def planned_bytes(datasets: Sequence[Dataset]) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
-from layerprobe.batches import row_range
+from layerprobe.batches import Stored, row_range
 from layerprobe.errors import DataError, ModelError
 from layerprobe.feed import Feed
 from layerprobe.layers import LayerOutput
@@ -90,23 +89,24 @@ def check_feeds(feeds: Sequence[Feed], options: Options) -> None:
             )
 
 
-def check_finite(
-    arrays: Sequence[np.ndarray[Any, Any]], datasets: Sequence[Dataset], at: int
-) -> None:
-    """Refuse activations that are NaN or infinite.
+def check_finite(stored: Sequence[Stored], datasets: Sequence[Dataset], at: int) -> None:
+    """Refuse activations that are NaN or infinite, or become so as they are stored.
 
     Args:
-        arrays: Some rows of each dataset, as they are stored.
+        stored: Some rows of each dataset.
         datasets: What they are of.
         at: The number of the first of these rows in the data.
 
     Raises:
         DataError: One is; the message names the address and the first row.
     """
-    for array, dataset in zip(arrays, datasets, strict=True):
-        if array.dtype.kind not in "fc" or np.isfinite(array).all():
+    for (array, tally), dataset in zip(stored, datasets, strict=True):
+        if tally is None and array.dtype.kind in "biu":
             continue
-        row, *_ = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        wrong = ~np.isfinite(array) if tally is None else tally != 0
+        if not wrong.any():
+            continue
+        row, *_ = (int(i) for i in np.argwhere(wrong)[0])
         raise DataError(
             f"{dataset.address} is NaN or infinite in row {at + row}.",
             expected="finite activations, as --fail-on-nan asks for",

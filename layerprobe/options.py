@@ -10,7 +10,7 @@ from layerprobe.reductions import Reductions
 from layerprobe.sources import SourceOptions, names_in, sizes
 
 PHASES = ("test", "train")
-DTYPES = ("float16", "float32")
+DTYPES = ("float16", "bfloat16", "float32")
 AUTO = "auto"
 
 
@@ -121,7 +121,7 @@ class Options(InputOptions):
         if self.dtype not in (None, *DTYPES):
             raise OutputError(
                 f"The dtype {self.dtype!r} is not known.",
-                expected=" or ".join(DTYPES),
+                expected=f"one of {', '.join(DTYPES)}",
                 exit_code=2,
             )
 

@@ -32,8 +32,9 @@ class Pass:
 
     Args:
         function: The function.
-        given: The address of each of its outputs.
+        given: The address of each of its first outputs.
         options: The rest.
+        tallied: Which of those have a tally; these follow behind them, in this order.
 
     Attributes:
         fills: Whether a batch may be filled up with copies of a row.
@@ -43,7 +44,13 @@ class Pass:
         piece: How many rows a pass the device had memory for; None while it had for all.
     """
 
-    def __init__(self, function: Function, given: Sequence[str], options: Options) -> None:
+    def __init__(
+        self,
+        function: Function,
+        given: Sequence[str],
+        options: Options,
+        tallied: Sequence[int] = (),
+    ) -> None:
         self._function = function
         self._training = options.training
         self._seed = options.seed
@@ -52,7 +59,8 @@ class Pass:
         self.eager = False
         self.piece: int | None = None
         self.inputs: list[Shape] = [symbol.shape for symbol in function.plan.inputs]
-        shapes = [symbol.shape for symbol in function.plan.outputs]
+        self._tallied = tuple(tallied)
+        shapes = [symbol.shape for symbol in function.plan.outputs[: len(given)]]
         kinds = (":mean", ":variance") if self._samples else ("",)
         self.outputs: list[tuple[str, Shape]] = [
             (f"{address}{kind}", shape)
@@ -77,6 +85,16 @@ class Pass:
             return []
         return [f"out of memory: batches were computed in pieces of {self.piece} rows"]
 
+    def tallies(self, results: Sequence[Array]) -> list[Array | None]:
+        """Return for each of `outputs` the tally that a call returned with it, or None.
+
+        A tally is of integers (rows, 3): how many values of a row were NaN, Inf, and finite and
+        beyond what the stored dtype holds; see `backend.narrowing`.
+        """
+        count = len(self.outputs)
+        found = dict(zip(self._tallied, results[count:], strict=True))
+        return [found.get(at) for at in range(count)]
+
     def __call__(self, batch: Sequence[Array], row: int) -> list[Array]:
         """Compute a batch.
 
@@ -85,8 +103,8 @@ class Pass:
             row: The number of the first one, for the random numbers.
 
         Returns:
-            An array for each of `outputs`; mean and variance are over the samples, the variance
-            with their number as its divisor.
+            An array for each of `outputs`, and behind them the tallies. Mean and variance are over
+            the samples, the variance with their number as its divisor.
         """
         if not self._samples:
             return self._once(batch, row, 0)
@@ -146,15 +164,16 @@ def make_pass(
 ) -> Pass:
     """Return the pass from some inputs, or from tensors to begin at, to the outputs wanted."""
     from layerprobe.backend.compiled import make_function
+    from layerprobe.backend.narrowing import narrowed
     from layerprobe.backend.reductions import reduced
 
     by_name = {symbol.address: symbol for symbol in model.inputs}
     sources = [model.symbol(row) for row in begin] or [by_name[f.spec.name] for f in feeds]
+    outputs = [made for row in wanted for made in reduced(model.symbol(row), options.reductions)]
     # A mean of samples is cast when it is there, since it would lose digits before.
     dtype = None if options.mc_samples else options.dtype
-    outputs = [
-        made for row in wanted for made in reduced(model.symbol(row), options.reductions, dtype)
-    ]
-    tensors = [tensor for _, tensor in outputs]
+    stored = [narrowed(tensor, dtype) for _, tensor in outputs]
+    tallied = [at for at, made in enumerate(stored) if made.tally is not None]
+    tensors = [made.values for made in stored] + [stored[at].tally for at in tallied]
     function = make_function(sources, tensors, selected.engine, training=options.training)
-    return Pass(function, [address for address, _ in outputs], options)
+    return Pass(function, [address for address, _ in outputs], options, tallied)

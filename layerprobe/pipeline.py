@@ -22,6 +22,7 @@ from layerprobe.backend import engine as engines
 from layerprobe.batch_size import rows_a_pass
 from layerprobe.batches import planned_bytes
 from layerprobe.checks import check_data
+from layerprobe.counts import Counts
 from layerprobe.errors import LayerNotFound
 from layerprobe.feed import Feed, Given, close_feeds
 from layerprobe.inputs import check_distinct, open_inputs
@@ -32,10 +33,11 @@ from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.options import Options
 from layerprobe.passes import Pass, make_pass
 from layerprobe.probing import Forecast, Probe, probe
-from layerprobe.report import Counts, Report, cast_notes
+from layerprobe.report import Report, cast_notes
 from layerprobe.resuming import call_of
 from layerprobe.sinks import (
     Dataset,
+    check_dtype,
     check_space,
     check_target,
     complete,
@@ -104,7 +106,7 @@ class Plan:
             engine=self.engine,
             device=self.device,
             seconds=seconds,
-            nonfinite={d.address: c for d, c in pairs if c.nan or c.inf},
+            nonfinite={d.address: c for d, c in pairs if c},
             nan_in_inputs={feed.spec.name: feed.nan for feed in self.feeds if feed.nan},
             notes=(*self.notes, *self.compute.remarks),
             dry_run=dry_run,
@@ -191,6 +193,7 @@ def _check_output(
 ) -> dict[str, Any] | None:
     """Check that the output may be written; return its manifest if there is nothing left to do."""
     check_distinct(target, file, feeds)
+    check_dtype(target, options.dtype)
     if options.resume and unfinished(target) is None:
         finished = complete(target)
         if finished is not None:

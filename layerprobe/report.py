@@ -9,16 +9,15 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from layerprobe.batches import planned_bytes
+from layerprobe.counts import Counts
 from layerprobe.errors import OutputError
 from layerprobe.probing import Forecast, Probe
-from layerprobe.sinks import Dataset, difference
+from layerprobe.sinks import Dataset, difference, dtype_named
 from layerprobe.sources import names_in, sizes
 from layerprobe.timing import Times
 
@@ -29,23 +28,6 @@ if TYPE_CHECKING:
 # What is only known when the rows have been read.
 _OF_ROWS = frozenset({"nan", "sha256_of_rows", "row_ids"})
 _PACKAGES = tuple("layerprobe keras tensorflow jax torch numpy h5py pillow pyarrow".split())
-
-
-@dataclass
-class Counts:
-    """How many NaN and Inf values a dataset holds so far."""
-
-    nan: int = 0
-    inf: int = 0
-
-    def add(self, array: np.ndarray[Any, Any]) -> None:
-        """Count those of some more rows."""
-        if array.dtype.kind not in "fc":
-            return
-        if np.isfinite(array).all():  # as almost always: the rows are looked at once
-            return
-        self.nan += int(np.isnan(array).sum())
-        self.inf += int(np.isinf(array).sum())
 
 
 @dataclass(frozen=True)
@@ -59,7 +41,8 @@ class Report:
         engine: Name of the engine.
         device: The device it used.
         seconds: Duration of reading, computing and writing; 0 for a dry run.
-        nonfinite: The addresses that hold NaN or Inf values, and how many.
+        nonfinite: The addresses that hold NaN or Inf values or had some that were too large, and
+            how many.
         nan_in_inputs: The inputs whose rows hold NaN values, and how many.
         notes: What the user should know: casts, made-up rows, upgrades.
         dry_run: Whether nothing was written.
@@ -97,7 +80,7 @@ class Report:
             "engine": self.engine,
             "device": self.device,
             "seconds": round(self.seconds, 3),
-            "nonfinite": {a: {"nan": c.nan, "inf": c.inf} for a, c in self.nonfinite.items()},
+            "nonfinite": {address: asdict(count) for address, count in self.nonfinite.items()},
             "nan_in_inputs": dict(self.nan_in_inputs),
             "notes": list(self.notes),
             "dry_run": self.dry_run,
@@ -130,7 +113,7 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
         "options": _options(plan),
         "notes": list(plan.notes),
         "datasets": [
-            {**_described(dataset), "nan": count.nan, "inf": count.inf}
+            {**_described(dataset), **asdict(count)}
             for dataset, count in zip(plan.datasets, counts, strict=True)
         ],
     }
@@ -210,13 +193,15 @@ def finished_report(
         path=path,
         rows=listed[0]["shape"][0],
         datasets=tuple(
-            Dataset(d["address"], tuple(d["shape"]), np.dtype(d["dtype"])) for d in listed
+            Dataset(d["address"], tuple(d["shape"]), dtype_named(d["dtype"])) for d in listed
         ),
         engine=manifest["engine"],
         device=manifest["device"],
         seconds=0.0,
         nonfinite={
-            d["address"]: Counts(d["nan"], d["inf"]) for d in listed if d["nan"] or d["inf"]
+            d["address"]: count
+            for d in listed
+            if (count := Counts(d["nan"], d["inf"], d.get("overflow", 0)))
         },
         nan_in_inputs={i["name"]: i["nan"] for i in manifest["inputs"] if i["nan"]},
         notes=tuple(manifest["notes"]),
@@ -229,7 +214,8 @@ def cast_notes(feeds: Sequence[Feed], found: Probe) -> list[str]:
     """Return, for the user, where values are kept as another dtype than they came in."""
     datasets, (_, first) = found.datasets, found.batches[0]
     notes = [feed.cast_note for feed in feeds if feed.cast_note]
-    opaque = [d for d, result in zip(datasets, first, strict=True) if result.dtype.kind == "V"]
+    pairs = zip(datasets, first, strict=False)  # tallies follow
+    opaque = [d for d, found in pairs if found.dtype.kind == "V" and d.dtype.kind != "V"]
     if opaque:
         names = ", ".join(dataset.address for dataset in opaque[:8])
         more = f", … ({len(opaque)} in all)" if len(opaque) > 8 else ""

@@ -16,9 +16,10 @@ import numpy as np
 
 from layerprobe.batches import as_stored, computed, planned_bytes, read
 from layerprobe.checks import check_finite
+from layerprobe.counts import Counts
 from layerprobe.errors import DataError
 from layerprobe.pipeline import Plan
-from layerprobe.report import Counts, Report, finished_report, manifest_of, plan_of
+from layerprobe.report import Report, finished_report, manifest_of, plan_of
 from layerprobe.sinks import Sink, open_sink, resume_command
 from layerprobe.stages import Behind, ahead, blocks, waiting_blocks
 from layerprobe.timing import Times
@@ -82,13 +83,15 @@ def _stream(
     start, stop = planned.rows
 
     def store(at: int, end: int, batches: Sequence[Sequence[Array]]) -> None:
-        columns = zip(*batches, strict=True)
-        stored = [as_stored(c, d) for c, d in zip(columns, planned.datasets, strict=True)]
+        tallies = zip(*(planned.compute.tallies(batch) for batch in batches), strict=True)
+        columns = zip(zip(*batches, strict=True), planned.datasets, tallies, strict=False)
+        stored = [as_stored(*column) for column in columns]
         if planned.options.fail_on_nan:
             check_finite(stored, planned.datasets, at)
-        for count, array in zip(counts, stored, strict=True):
-            count.add(array)
-        sink.write(at - start, stored, partial(_state, planned, end, counts))
+        for count, part in zip(counts, stored, strict=True):
+            count.add(part)
+        rows = [part.rows for part in stored]
+        sink.write(at - start, rows, partial(_state, planned, end, counts))
 
     depth = waiting_blocks(planned.batch_size, _row_bytes(planned))
     with Behind(times.of("write", store), depth) as write:
@@ -111,7 +114,7 @@ def _stream(
 def _state(planned: Plan, row: int, counts: Sequence[Counts]) -> dict[str, object]:
     """Return what a run that goes on at a row has to know."""
     return {
-        "counts": [[count.nan, count.inf] for count in counts],
+        "counts": [[count.nan, count.inf, count.overflow] for count in counts],
         "inputs": [feed.seen.mark(row) for feed in planned.feeds],
     }
 
@@ -119,8 +122,8 @@ def _state(planned: Plan, row: int, counts: Sequence[Counts]) -> dict[str, objec
 def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Progress) -> None:
     """Go back to where another run stopped: the counts, and the rows that were read by then."""
     start, row = planned.rows[0], planned.rows[0] + sink.durable
-    for count, (nan, inf) in zip(counts, sink.state["counts"], strict=True):
-        count.nan, count.inf = nan, inf
+    for count, numbers in zip(counts, sink.state["counts"], strict=True):
+        vars(count).update(vars(Counts(*numbers)))
     # The plan has read them.
     begun = start + planned.first.rows
     planned.first.batches.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from layerprobe.counts import Counts
 from layerprobe.report import Report
 from layerprobe.sinks import Dataset
 
@@ -16,8 +17,9 @@ def remarks(report: Report) -> Iterator[str]:
         yield f"note: {note}"
     for name, count in report.nan_in_inputs.items():
         yield f"warning: NaN values in the rows for {name}: {count:,}"
-    for address, counts in report.nonfinite.items():
-        yield f"warning: values of {address} that are NaN: {counts.nan:,}, Inf: {counts.inf:,}"
+    for dataset in report.datasets:
+        counts = report.nonfinite.get(dataset.address, Counts())
+        yield from (f"warning: {line}" for line in counts.warnings(dataset) if counts)
 
 
 def summary(report: Report) -> str:

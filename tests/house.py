@@ -25,8 +25,9 @@ ALLOWED = {
     "batches": {*_BASE, "sinks", "feed", "passes"},
     "batch_size": {*_BASE, *"feed memory passes synthetic".split()},
     "probing": {*_BASE, *"batches feed passes sinks".split()},
-    "report": {*_READS, *"feed batches probing timing".split()},
-    "summary": {"report", "sinks"},
+    "counts": {"batches", "sinks"},
+    "report": {*_READS, *"feed batches counts probing timing".split()},
+    "summary": {"counts", "report", "sinks"},
     "live": {*_READS, "options"},
     "checks": {*_BASE, *"batches feed memory options sinks modelfile".split()},
     "conversion": {*_READS, *"live options synthetic".split()},
@@ -34,10 +35,10 @@ ALLOWED = {
     "pipeline": {
         *_READS,
         *"live feed inputs options passes batches batch_size memory probing report".split(),
-        *"resuming checks timing".split(),
+        *"counts resuming checks timing".split(),
     },
     "resuming": {*_BASE, *"sinks feed options".split()},
-    "running": {*_BASE, *"sinks feed batches checks report pipeline stages timing".split()},
+    "running": {*_BASE, *"sinks feed batches checks counts report pipeline stages timing".split()},
     "recomputing": {*_BASE, *"batches dump feed options pipeline resuming sources".split()},
     "epochs": {"feed", "batches", "stages"},
     "targets": {*_BASE, "sources", "backend", "feed", "loss_expression"},
@@ -105,6 +106,7 @@ THIRD_PARTY = {
             upsampling""".split()
         ),
         "backend/named.py",
+        "backend/narrowing.py",
         "backend/phase.py",
         "backend/reductions.py",
         "backend/rows.py",
@@ -127,7 +129,7 @@ THIRD_PARTY = {
     "jax": {"backend/jax.py", "backend/jax_zeros.py"},
     "torch": {"backend/torch.py", "backend/torch_graph.py", "backend/torch_pass.py"},
     "openvino": {"backend/openvino.py"},
-    "ml_dtypes": {"backend/values.py"},
+    "ml_dtypes": {"backend/values.py", "sinks/numbers.py"},
     "pytest": {"sources/suite.py", "sinks/suite.py", "backend/suite.py", "backend/update_suite.py"},
 }
 WITHOUT_NUMPY = {

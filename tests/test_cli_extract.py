@@ -269,7 +269,7 @@ def test_nan_and_inf_are_counted_and_warned_of(capfd, samples):
         "warning: values of images that are NaN: 2, Inf: 0",
     ]
     report = extracted(capfd, samples / "digits_cnn.h5", *arguments)
-    assert report["nonfinite"]["conv1"] == {"nan": count, "inf": 0}
+    assert report["nonfinite"]["conv1"] == {"nan": count, "inf": 0, "overflow": 0}
     assert report["nan_in_inputs"] == {"images": 2}
     with layerprobe.open_dump("o.h5") as dump:
         assert dump.manifest["inputs"][0]["nan"] == 2

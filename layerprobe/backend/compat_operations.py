@@ -42,7 +42,8 @@ def is_keras_own(operation: Any) -> bool:
         for name in ("activation", "recurrent_activation", "activity_regularizer")
         if (function := getattr(operation, name, None)) is not None
     ]
-    places = ("keras.", "layerprobe.backend.legacy.", "layerprobe.backend.loading")
+    ours = tuple(f"layerprobe.backend.{name}" for name in ("legacy.", "loading", "narrowing"))
+    places = ("keras.", *ours)
     own = all((getattr(part, "__module__", None) or "").startswith(places) for part in run)
     return own and not isinstance(operation, keras.layers.Lambda)
 

@@ -17,14 +17,13 @@ from layerprobe.reductions import Reductions
 _POSITIONS = "mean max gap cls last".split()
 
 
-def reduced(symbol: Symbol, how: Reductions, dtype: str | None) -> list[tuple[str, Any]]:
+def reduced(symbol: Symbol, how: Reductions) -> list[tuple[str, Any]]:
     """Return what an output becomes: addresses, and symbolic tensors with rows first.
 
     Args:
         symbol: The output.
         how: What is done to it; see there. Means, norms and projections of half floats are
             computed in float32.
-        dtype: What floating numbers are cast to at the end, None to leave them.
 
     Returns:
         The address and its tensor; with `topk` two, `ADDRESS:values` and `ADDRESS:indices`.
@@ -42,11 +41,8 @@ def reduced(symbol: Symbol, how: Reductions, dtype: str | None) -> list[tuple[st
         value = _projected(symbol, value, how)
     if how.topk:
         values, indices = _largest(symbol, value, how.topk)
-        return [
-            (f"{symbol.address}:values", _cast(values, dtype)),
-            (f"{symbol.address}:indices", indices),
-        ]
-    return [(symbol.address, _cast(value, dtype))]
+        return [(f"{symbol.address}:values", values), (f"{symbol.address}:indices", indices)]
+    return [(symbol.address, value)]
 
 
 def _channels(symbol: Symbol) -> int:
@@ -111,11 +107,6 @@ def _values_a_row(symbol: Symbol, value: Any) -> int:
 def _wide(value: Any) -> Any:
     """Return values in which sums neither overflow nor lose digits."""
     return value if str(value.dtype) in ("float32", "float64") else ops.cast(value, "float32")
-
-
-def _cast(value: Any, dtype: str | None) -> Any:
-    floating = "float" in str(value.dtype)
-    return ops.cast(value, dtype) if dtype and floating and str(value.dtype) != dtype else value
 
 
 def _unfit(symbol: Symbol, what: str, expected: str) -> BackendError:

@@ -65,8 +65,9 @@ def _batch_size(_: click.Context, __: click.Parameter, given: str) -> int | str:
               help="Rows a pass; auto measures which number is fast.")  # fmt: skip
 @click.option("--rows", metavar="START:STOP",
               help="Only rows START to STOP, without STOP; 500: is all from 500 on.")  # fmt: skip
-@click.option("--dtype", metavar="float16|float32",
-              help="Store floating-point activations as this.  [default: as computed]")  # fmt: skip
+@click.option("--dtype", metavar="float16|bfloat16|float32",
+              help="Store floating-point activations as this, cast before they leave the device; "
+              "what does not fit is counted.  [default: as computed]")  # fmt: skip
 @click.option("--select", metavar="UNITS",
               help="Only these channels (units) of each output: 0:16, or 3,7,-1.")  # fmt: skip
 @click.option("--reduce", metavar="|".join(REDUCTIONS),

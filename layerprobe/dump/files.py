@@ -18,6 +18,10 @@ import h5py
 import numpy as np
 
 from layerprobe.dump.lazy import Array, Read
+from layerprobe.sinks import dtype_named
+
+# The places of sign, exponent and mantissa, and their bits; the bias; little-endian.
+_BFLOAT16 = ((15, 7, 8, 0, 7), 127, h5py.h5t.ORDER_LE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,17 @@ def entry_of(given: Mapping[str, Any]) -> Entry:
     Raises:
         LookupError, TypeError, ValueError: It does not say it, or its name leads out of the dump.
     """
-    dtype = np.dtype(given["dtype"]).newbyteorder("<")
+    dtype = dtype_named(str(given["dtype"]))
+    if dtype.kind != "V":
+        dtype = dtype.newbyteorder("<")
     entry = Entry(str(given["address"]), str(given["name"]), tuple(given["shape"]), dtype)
     # "." and ".." are names with a meaning in folders and in HDF5 files.
     if set(entry.name) & set("/\\\0") or not entry.name.strip("."):
         raise ValueError(f"the stored name {entry.name!r} leads out of it")
     if not entry.shape or not all(type(size) is int and size >= 0 for size in entry.shape):
         raise ValueError(f"{entry.address!r} has the shape {entry.shape}")
-    if dtype.kind not in "biufc":  # objects would be read as pointers into memory
+    known = dtype.kind in "biufc" or dtype.name == "bfloat16"
+    if not known:  # objects would be read as pointers into memory
         raise ValueError(f"{entry.address!r} holds {dtype}, which is no number")
     return entry
 
@@ -87,6 +94,8 @@ class Hdf5File:
     def reader(self, entry: Entry) -> Read:
         """Return what reads rows of one dataset; its chunk cache lives as long."""
         dataset = self._file[entry.name]
+        if entry.dtype.name == "bfloat16":
+            return partial(_raw, dataset, entry)
         return lambda start, stop: dataset[start:stop]
 
     def close(self) -> None:
@@ -99,9 +108,28 @@ class Hdf5File:
         dataset = self._file[entry.name] if isinstance(link, h5py.HardLink) else None
         if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
             raise ValueError(f"{entry.address!r} is no dataset of its own")
-        entry.check(dataset.shape, dataset.dtype)
+        kind = entry.dtype if _is_bfloat16(dataset) else dataset.dtype
+        entry.check(dataset.shape, kind)
         if dataset.id.get_storage_size() < entry.nbytes:
             raise ValueError(f"{entry.address!r} is not all there")
+
+
+def _is_bfloat16(dataset: h5py.Dataset) -> bool:
+    kind = dataset.id.get_type()
+    if not isinstance(kind, h5py.h5t.TypeFloatID) or kind.get_size() != 2:
+        return False
+    return (kind.get_fields(), kind.get_ebias(), kind.get_order()) == _BFLOAT16
+
+
+def _raw(dataset: h5py.Dataset, entry: Entry, start: int, stop: int) -> Array:
+    """Return rows as they lie there; HDF5 itself would make float32 of them, slowly."""
+    rows = np.empty((stop - start, *entry.shape[1:]), np.uint16)
+    if rows.size:
+        memory = h5py.h5s.create_simple(rows.shape)
+        space = dataset.id.get_space()
+        space.select_hyperslab((start, *(0,) * (rows.ndim - 1)), rows.shape)
+        dataset.id.read(memory, space, rows, mtype=dataset.id.get_type())
+    return rows.view(entry.dtype)
 
 
 class NpyFiles:

@@ -11,6 +11,7 @@ from typing import Any
 from layerprobe.dump import open_dump
 from layerprobe.sinks import is_being_written, resume_command, unfinished
 
+_COUNTED = ("nan", "inf", "overflow")
 _TOLD = ("model", "layers", "inputs", "engine", "device", "versions", "options", "notes")
 
 
@@ -78,15 +79,15 @@ def show(path: str | os.PathLike[str]) -> DumpState:
             return DumpState(place, "complete", dump.rows, dump.rows, listed, told)
     plan = begun.plan["plan"]
     state = begun.lines[-1]["state"] if begun.lines else None
-    counts = (state or {}).get("counts") or [[0, 0]] * len(plan["datasets"])
+    counts = (state or {}).get("counts") or [[0, 0, 0]] * len(plan["datasets"])
     return DumpState(
         path=place,
         state="being written" if is_being_written(place) else "unfinished",
         rows=plan["datasets"][0]["shape"][0],
         safe=begun.rows,
         datasets=tuple(
-            {**entry, "nan": nan, "inf": inf}
-            for entry, (nan, inf) in zip(plan["datasets"], counts, strict=True)
+            {**entry, **dict(zip(_COUNTED, numbers, strict=False))}  # older ones have two
+            for entry, numbers in zip(plan["datasets"], counts, strict=True)
         ),
         about={key: plan[key] for key in _TOLD if key in plan},
     )

@@ -36,7 +36,14 @@ from layerprobe.sinks.lock import may_be_held
 from layerprobe.sinks.manifest import read as read_manifest
 from layerprobe.sinks.names import stored_names
 from layerprobe.sinks.npy import NpyContainer
-from layerprobe.sinks.numbers import Dataset, Sums, mark_rows, sum_of
+from layerprobe.sinks.numbers import (
+    Dataset,
+    Sums,
+    dtype_named,
+    is_bfloat16,
+    mark_rows,
+    sum_of,
+)
 from layerprobe.sinks.rows import Container, RowSink
 from layerprobe.sinks.target import Target, resume_command
 from layerprobe.sinks.whole import check_model_target, write_model
@@ -44,11 +51,13 @@ from layerprobe.sinks.whole import check_model_target, write_model
 __all__ = [
     "Dataset",
     "Sink",
+    "check_dtype",
     "check_model_target",
     "check_space",
     "check_target",
     "complete",
     "difference",
+    "dtype_named",
     "free_space",
     "is_being_written",
     "open_sink",
@@ -127,6 +136,22 @@ def check_target(
         target.check_early(overwrite=overwrite, resume=resume)
 
 
+def check_dtype(path: str | os.PathLike[str], dtype: str | None) -> None:
+    """Check that an output can hold values of a dtype.
+
+    Raises:
+        OutputError: It cannot (exit code 2).
+    """
+    if dtype == "bfloat16" and target_of(Path(path)).container == "npy":
+        raise OutputError(
+            f"{os.fspath(path)} would be a folder of .npy files, which have no bfloat16.",
+            expected="HDF5 for it",
+            fix=f"Name the output {os.fspath(path)}.h5, or take --dtype float32 or float16.",
+            exit_code=2,
+            path=os.fspath(path),
+        )
+
+
 def unfinished(path: str | os.PathLike[str]) -> Recorded | None:
     """Return the journal of an output that a run has not finished, or None. Nothing is changed.
 
@@ -193,6 +218,8 @@ def open_sink(
     target = target_of(Path(path))
     check_folder(target.path)
     _check_datasets(datasets)
+    for dataset in datasets:
+        check_dtype(path, dataset.dtype.name)
     names = stored_names(dataset.address for dataset in datasets)
     sums = Sums(len(datasets), mark_rows(datasets))
     plan_line = recorded(datasets, names, sums, plan or {}, call or {})
@@ -230,7 +257,8 @@ def _container(
 def _check_datasets(datasets: Sequence[Dataset]) -> None:
     addresses = {dataset.address for dataset in datasets}
     rows = {dataset.shape[:1] for dataset in datasets}
-    strange = [d.dtype for d in datasets if d.dtype.kind not in _KINDS]
+    strange = [d.dtype for d in datasets if d.dtype.kind not in _KINDS | {"V"}]
+    strange += [d.dtype for d in datasets if d.dtype.kind == "V" and not is_bfloat16(d.dtype)]
     if len(addresses) != len(datasets) or len(rows) != 1 or rows == {()}:
         raise OutputError(
             f"{len(datasets)} datasets with {len(addresses)} addresses and the row counts "

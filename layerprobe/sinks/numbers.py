@@ -23,7 +23,8 @@ class Dataset:
     Attributes:
         address: The layer output whose rows it holds.
         shape: Rows first: (rows, *shape of one row).
-        dtype: Boolean, integer, float or complex. It is stored little-endian.
+        dtype: Boolean, integer, float (bfloat16 as that of ml_dtypes) or complex. It is stored
+            little-endian.
     """
 
     address: str
@@ -49,6 +50,26 @@ class Dataset:
     def stored(self) -> np.dtype[Any]:
         """The dtype as it is on disk."""
         return self.dtype.newbyteorder("<")
+
+
+def dtype_named(name: str) -> np.dtype[Any]:
+    """Return the dtype of a name in a manifest; bfloat16, which NumPy lacks, is that of ml_dtypes.
+
+    Example:
+        >>> dtype_named("float16"), dtype_named("bfloat16").itemsize
+        (dtype('float16'), 2)
+    """
+    if name != "bfloat16":
+        return np.dtype(name)
+    import ml_dtypes
+
+    found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return found
+
+
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a dtype is bfloat16, which has the kind of opaque bytes."""
+    return str(dtype.name) == "bfloat16"
 
 
 def mark_rows(datasets: Sequence[Dataset]) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from layerprobe.sinks.manifest import ATTRIBUTE
 from layerprobe.sinks.names import percent
-from layerprobe.sinks.numbers import Dataset
+from layerprobe.sinks.numbers import Dataset, is_bfloat16
 
 _MIB = 1 << 20
 # A chunk of each dataset is held in memory, so many datasets get smaller chunks.
@@ -47,10 +47,10 @@ class Skeleton:
         self.chunks = [dataset.chunks or () for dataset in stored]
         self.places = [_places(dataset) for dataset in stored]
         self._sizes = [
-            int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize + CHECKSUM_BYTES
-            if dataset.chunks
+            int(np.prod(chunk, dtype=object)) * dataset.dtype.itemsize + CHECKSUM_BYTES
+            if chunk
             else 0
-            for dataset in stored
+            for dataset, chunk in zip(datasets, self.chunks, strict=True)
         ]
 
     @property
@@ -184,10 +184,19 @@ def _allocate(file: h5py.File, dataset: Dataset, name: str, limit: int) -> h5py.
             "fletcher32": True,
             "fill_time": "never",
         }
+    kind = _bfloat16() if is_bfloat16(dataset.dtype) else dataset.stored
     # Times would make every file differ from the next.
-    stored = file.create_dataset(name, dataset.shape, dataset.stored, track_times=False, **options)
+    stored = file.create_dataset(name, dataset.shape, kind, track_times=False, **options)
     stored.attrs["address"] = _as_text(dataset.address)
     return stored
+
+
+def _bfloat16() -> h5py.Datatype:
+    """Return HDF5's description of bfloat16: a reader that does not know it gets float32."""
+    found = h5py.h5t.IEEE_F16LE.copy()
+    found.set_fields(15, 7, 8, 0, 7)  # the places of sign, exponent and mantissa, and their bits
+    found.set_ebias(127)
+    return h5py.Datatype(found)
 
 
 def _places(dataset: h5py.Dataset) -> np.ndarray[Any, Any]:

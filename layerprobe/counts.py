@@ -1,0 +1,49 @@
+"""How many values are NaN, Inf, or did not fit: counted while they are written, told at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerprobe.batches import Stored
+from layerprobe.sinks import Dataset
+
+
+@dataclass
+class Counts:
+    """How many values of a dataset so far are special.
+
+    Attributes:
+        nan: Those that are NaN.
+        inf: Those that are Inf.
+        overflow: Those that were finite and did not fit into the dtype they are stored as; as
+            floating numbers they are Inf, and among `inf` too.
+    """
+
+    nan: int = 0
+    inf: int = 0
+    overflow: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.nan or self.inf or self.overflow)
+
+    def add(self, stored: Stored) -> None:
+        """Count those of some more rows."""
+        array, tally = stored
+        if tally is not None:
+            nan, inf, overflow = map(int, tally.sum(0, dtype=np.int64))
+            self.nan += nan
+            self.inf += inf + overflow
+            self.overflow += overflow
+        elif array.dtype.kind not in "biu" and not np.isfinite(array).all():
+            self.nan += int(np.isnan(array).sum())
+            self.inf += int(np.isinf(array).sum())
+
+    def warnings(self, dataset: Dataset) -> Iterator[str]:
+        """Yield what to tell of them, a line each."""
+        yield f"values of {dataset.address} that are NaN: {self.nan:,}, Inf: {self.inf:,}"
+        if self.overflow:
+            what = f"finite values of {dataset.address} too large for {dataset.dtype}"
+            yield f"{what}: {self.overflow:,}"
