@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from layerprobe.errors import DataError, OutputError
 from layerprobe.reductions import Reductions
+from layerprobe.shards import shard_of
 from layerprobe.sources import SourceOptions, names_in, sizes
 
 PHASES = ("test", "train")
@@ -49,6 +50,7 @@ class Options(InputOptions):
 
     batch_size: int = 32
     rows: tuple[int | None, int | None] | None = None
+    shard: str | Sequence[int] | None = None
     dtype: str | None = None
     device: str | None = None
     backend: str | None = None
@@ -83,7 +85,13 @@ class Options(InputOptions):
         """What is done to each output before it leaves the device."""
         return Reductions(self.select, self.reduce, self.project, self.topk, self.seed)
 
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """Which shard is to be computed, and of how many; None for all rows."""
+        return shard_of(self.shard)
+
     def __post_init__(self) -> None:
+        shard_of(self.shard)
         if self.reductions.topk and self.mc_samples:
             raise DataError(
                 "The largest values of samples are at other places in each.",

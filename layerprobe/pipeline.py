@@ -38,6 +38,7 @@ from layerprobe.options import InputOptions, Options
 from layerprobe.passes import Pass, make_pass
 from layerprobe.report import Counts, Report, cast_notes
 from layerprobe.resuming import call_of
+from layerprobe.shards import shard_name, shard_rows
 from layerprobe.sinks import Dataset, check_space, check_target, complete, unfinished
 from layerprobe.synthetic import synthetic_rows
 
@@ -52,6 +53,7 @@ class Plan:
         model: The model file's description.
         datasets: What will be written: address, shape (rows first), dtype.
         rows: The range of rows of the input, first included, last excluded.
+        whole: That of all shards together.
         batch_size: Rows a pass.
         engine: Name of the engine.
         device: The device it uses.
@@ -65,6 +67,7 @@ class Plan:
     model: ModelFile
     datasets: tuple[Dataset, ...]
     rows: tuple[int, int]
+    whole: tuple[int, int]
     batch_size: int
     engine: str
     device: str
@@ -125,25 +128,25 @@ def plan(
             the output.
     """
     file, wanted, begin = _selected(model, layers, options)
-    target = Path(output or f"{file.path.stem}-activations.h5")
+    target = Path(output or shard_name(Path(f"{file.path.stem}-activations.h5"), options.part))
     refuse_unrun(file, wanted, begin, options)
     with ExitStack() as undo:
         feeds, notes = open_inputs(file, wanted, begin, given, options)
         undo.callback(close_feeds, feeds)
         finished = _check_output(target, file, feeds, options)
-        rows = check_data(file, wanted, begin, feeds, options)
+        whole = check_data(file, wanted, begin, feeds, options)
         selected = _engine(options)
         built = build(file, selected, reading_of(options), options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
-        batch_size = rows_a_pass(compute, options.batch_size, rows[1] - rows[0])
+        batch_size, rows = _divided(compute, whole, options)
         first, datasets = _first(compute, feeds, rows, batch_size, options.dtype)
-        if not options.resume:  # what was begun has its room
-            check_space(target, planned_bytes(datasets))
+        _check_room(target, datasets, options)
         undo.pop_all()
     return Plan(
         model=file,
         datasets=datasets,
         rows=rows,
+        whole=whole,
         batch_size=batch_size,
         engine=selected.name,
         device=selected.device,
@@ -159,6 +162,19 @@ def plan(
     )
 
 
+def _divided(
+    compute: Pass, whole: tuple[int, int], options: Options
+) -> tuple[int, tuple[int, int]]:
+    """Return the rows a pass, and those of the shard that is asked for."""
+    batch_size = rows_a_pass(compute, options.batch_size, whole[1] - whole[0])
+    return batch_size, shard_rows(whole, batch_size, options.part)
+
+
+def _check_room(target: Path, datasets: Sequence[Dataset], options: Options) -> None:
+    if not options.resume:  # what was begun has its room
+        check_space(target, planned_bytes(datasets))
+
+
 def _first(
     compute: Pass,
     feeds: Sequence[Feed],
@@ -171,7 +187,8 @@ def _first(
         feed.seen.every = batch_size
     beginning = read(feeds, rows[0], min(rows[0] + batch_size, rows[1]))
     _, first = next(computed(compute, beginning, rows[0], batch_size))
-    return first, datasets_of(compute, first, batch_size, rows[1] - rows[0], dtype)
+    count = batch_size if compute.fills else len(beginning[0])  # a last shard may begin with less
+    return first, datasets_of(compute, first, count, rows[1] - rows[0], dtype)
 
 
 def _check_output(

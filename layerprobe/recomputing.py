@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import numpy as np
 from layerprobe.batches import computed, read
 from layerprobe.dump import Dump, open_dump
 from layerprobe.errors import DataError
-from layerprobe.feed import Given
+from layerprobe.feed import Feed, Given
 from layerprobe.options import Options
 from layerprobe.pipeline import Plan, plan
 from layerprobe.resuming import check_own_code
+from layerprobe.seen import Seen
 from layerprobe.sources import STDIN
 
 Array = np.ndarray[Any, Any]
@@ -91,7 +92,8 @@ def _options(manifest: Mapping[str, Any], backend: str | None, *, quiet: bool) -
         **kept,
         start=start,
         lambdas=lambdas,
-        rows=tuple(manifest["rows"]),
+        rows=tuple(manifest.get("whole", manifest["rows"])),  # batches begin there
+        shard=manifest.get("shard"),
         backend=engine,
         device=device,
         resume=True,
@@ -123,14 +125,31 @@ def _check(dump: Dump, planned: Plan) -> None:
     for feed, entry in zip(planned.feeds, dump.manifest["inputs"], strict=True):
         known = list(feed.source.shape) == entry["shape"]
         if known and entry["bytes"] is None:
-            feed.read(min(planned.rows[0] + planned.batch_size, planned.rows[1]), planned.rows[1])
-            known = feed.seen.describe()["sha256_of_rows"] == entry["sha256_of_rows"]
+            known = all(
+                _hash(feed, *rows) == wanted for rows, wanted in _hashes(dump.manifest, entry)
+            )
         if not known:
             raise DataError(
                 f"The rows that {dump.path} was made from are not there.",
                 expected=f"{entry['location']} with the shape {tuple(entry['shape'])}",
                 path=str(dump.path),
             )
+
+
+def _hashes(
+    manifest: Mapping[str, Any], entry: Mapping[str, Any]
+) -> Iterator[tuple[tuple[int, int], str]]:
+    """Yield ranges of rows with their hash: all, or those of the parts that a dump was made of."""
+    at = manifest["inputs"].index(entry)
+    everything = {"rows": manifest["rows"], "sha256_of_rows": [entry["sha256_of_rows"]] * (at + 1)}
+    for part in manifest.get("parts", [everything]):
+        yield tuple(part["rows"]), part["sha256_of_rows"][at]
+
+
+def _hash(feed: Feed, start: int, stop: int) -> object:
+    seen = Seen(None)
+    seen.add(feed.source.read(start, stop), start)
+    return seen.describe()["sha256_of_rows"]
 
 
 def _compared(dump: Dump, planned: Plan, chosen: list[int]) -> Recomputed:

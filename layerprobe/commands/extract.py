@@ -24,6 +24,7 @@ Examples:
   layerprobe extract model.keras -l logits --from pool5 -i pool5.npy -o logits.h5
   layerprobe extract model.keras -l 3 -i - -o features.h5 < x.npy
   layerprobe extract model.keras -l 3 -i photos/ --preprocess resnet50 -o features.h5
+  layerprobe extract model.keras -l 3 -i x.npy -o features.h5 --shard 2/4
 """
 
 
@@ -58,6 +59,9 @@ def _formulas(
               help="Rows a pass.")  # fmt: skip
 @click.option("--rows", metavar="START:STOP",
               help="Only rows START to STOP, without STOP; 500: is all from 500 on.")  # fmt: skip
+@click.option("--shard", metavar="I/N",
+              help="Only the I-th of N parts of these rows, I from 1. OUT.h5 becomes "
+              "OUT-I-of-N.h5; `layerprobe merge` joins the parts.")  # fmt: skip
 @click.option("--dtype", metavar="float16|float32",
               help="Store floating-point activations as this.  [default: as computed]")  # fmt: skip
 @click.option("--select", metavar="UNITS",
