@@ -29,14 +29,30 @@ def check_data(
     """Return the range of rows that is asked for, if it, the dtypes and the memory are right.
 
     Raises:
-        DataError: The range is not within the rows, or a dtype is not the input's.
+        DataError: The range is not within the rows, or a dtype is not the input's, or the rows of
+            a stream are to be divided.
         ModelError: A batch does not fit into this machine.
     """
     check_feeds(feeds, options)
+    if options.part is not None:
+        _check_divisible(feeds)
     start, stop = row_range(options.rows, feeds[0].rows)
     batch = 1 if isinstance(options.batch_size, str) else options.batch_size
     check_memory(file, wanted, begin, min(batch, stop - start))
     return start, stop
+
+
+def _check_divisible(feeds: Sequence[Feed]) -> None:
+    for feed in feeds:
+        if not feed.source.seekable:
+            raise DataError(
+                f"{feed.source.location} cannot be divided into shards: nothing tells whether all "
+                "of them get the same rows.",
+                expected="a file that every shard can read",
+                fix="Write the stream to a file first, and give that.",
+                exit_code=2,
+                location=feed.source.location,
+            )
 
 
 def check_memory(

@@ -39,7 +39,7 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
         input: Rows: a file (.npy, .npz, HDF5; `file.h5::/dataset`), an array, or for several
             inputs a mapping of names to these. None: made-up rows.
         output: `NAME.h5`, or a folder for .npy files; by default `MODEL-activations.h5` in the
-            current folder.
+            current folder. A shard adds its number to it: `NAME-2-of-4.h5`.
         start: Addresses to start from; the input's rows are then those of these tensors.
         progress: Called with the rows done and the rows in all: when all is loaded and nothing is
             written yet, and after every batch.
@@ -47,7 +47,8 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
         dry_run: Check everything and compute one batch, but write nothing.
         **options: The fields of `layerprobe.options.Options`: batch_size (rows a pass, 32; "auto"
             for the number that is found to be fastest), rows (the first, and the one after the
-            last; None for an end), dtype ("float16", "bfloat16" or "float32", for floating-point
+            last; None for an end), shard ("2/4" or (2, 4): the second of four parts of these rows;
+            see `merge`), dtype ("float16", "bfloat16" or "float32", for floating-point
             activations), device, backend (see `load`), threads (see `layerprobe.backend.select`),
             phase ("test", or "train": dropout drops, batches normalise themselves), seed (of the
             training phase's random numbers, 0), mc_samples (so many passes in the training phase;
@@ -88,10 +89,12 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
     from layerprobe.options import Options
     from layerprobe.pipeline import plan
     from layerprobe.running import run
+    from layerprobe.shards import shard_name
 
     given = Options(start=(start,) if isinstance(start, str) else tuple(start), **options)
     wanted = [layers] if isinstance(layers, (str, int)) else layers
-    with plan(model, [str(address) for address in wanted], input, output, given) as planned:
+    target = shard_name(Path(output), given.part) if output else None
+    with plan(model, [str(address) for address in wanted], input, target, given) as planned:
         if dry_run:
             if planned.first.failure is not None:
                 raise planned.first.failure
@@ -110,7 +113,7 @@ def resume(
     trust: str | None = None,
     quiet: bool = False,
 ) -> Report:
-    """Go on with an extraction that was interrupted, as it was begun.
+    """Go on with an extraction, or a merge of parts, that was interrupted, as it was begun.
 
     Its journal holds the call, and the folder that its paths are relative to, which is the current
     one meanwhile. The end is the same, byte for byte, as without the interruption.
@@ -138,13 +141,17 @@ def resume(
         ...     resume(f"{folder}/features.h5").was_complete
         True
     """
+    from layerprobe.merging import merge
     from layerprobe.pipeline import plan
     from layerprobe.report import finished_report
-    from layerprobe.resuming import check_own_code, output_of, recorded_call
+    from layerprobe.resuming import check_own_code, output_of, recorded_call, recorded_merge
     from layerprobe.running import run
     from layerprobe.sinks import complete
 
     target = output_of(output)
+    parts = recorded_merge(target)
+    if parts is not None:
+        return merge(parts, target, resume=True, progress=progress)
     call = recorded_call(target)
     if call is None:
         return finished_report(target, complete(target) or {})

@@ -80,6 +80,7 @@ def refuse_unrun(
         ModelError: The file is of a kind that is not known to be read rightly.
     """
     refuse_untrusted(file, reading_of(options))
+    _ = file.sha256  # before `build` sees whether the file is still the same: the manifest has it
     if options.custom_objects is not None:
         return  # what that file brings along only the live model tells
     unrun = upgrade(file.contents, reading_of(options)).unrun
@@ -95,15 +96,24 @@ def build(
     reading: Reading = AS_SAVED,
     custom_objects: str | None = None,
 ) -> Model:
-    """Return the live model of a model file on the chosen engine."""
+    """Return the live model of a model file on the chosen engine.
+
+    Raises:
+        TrustError: It must not be built, or is not the file any more that was judged.
+        ModelError: It cannot be read rightly.
+    """
     # Imports Keras, so not before the engine is chosen.
     from layerprobe.backend.finite import nonfinite_weights
     from layerprobe.backend.loading import build as build_model
 
     refuse_untrusted(file, reading)
+    file.judged.check()
     first = selected.engine.RUNS_CHANNELS_FIRST
-    model = build_model(
-        file, runs_channels_first=first, reading=reading, custom_objects=custom_objects
-    )
+    try:
+        model = build_model(
+            file, runs_channels_first=first, reading=reading, custom_objects=custom_objects
+        )
+    finally:
+        file.judged.check()  # weights are read by name; and a change is why they do not fit
     model.notes = (*model.notes, *nonfinite_weights(model.keras))
     return model

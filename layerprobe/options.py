@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from layerprobe.errors import DataError, OutputError
 from layerprobe.reductions import Reductions
+from layerprobe.shards import shard_of
 from layerprobe.sources import SourceOptions, names_in, sizes
 
 PHASES = ("test", "train")
@@ -50,6 +51,7 @@ class Options(InputOptions):
 
     batch_size: int | str = 32
     rows: tuple[int | None, int | None] | None = None
+    shard: str | Sequence[int] | None = None
     dtype: str | None = None
     device: str | None = None
     backend: str | None = None
@@ -85,7 +87,13 @@ class Options(InputOptions):
         """What is done to each output before it leaves the device."""
         return Reductions(self.select, self.reduce, self.project, self.topk, self.seed)
 
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """Which shard is to be computed, and of how many; None for all rows."""
+        return shard_of(self.shard)
+
     def __post_init__(self) -> None:
+        self._check_batches()
         if self.reductions.topk and self.mc_samples:
             raise DataError(
                 "The largest values of samples are at other places in each.",
@@ -111,6 +119,14 @@ class Options(InputOptions):
                 fix="Leave out --phase test, or --mc-samples.",
                 exit_code=2,
             )
+        if self.dtype not in (None, *DTYPES):
+            raise OutputError(
+                f"The dtype {self.dtype!r} is not known.",
+                expected=f"one of {', '.join(DTYPES)}",
+                exit_code=2,
+            )
+
+    def _check_batches(self) -> None:
         automatic = self.batch_size == AUTO
         if not automatic and (isinstance(self.batch_size, str) or self.batch_size < 1):
             raise DataError(
@@ -118,10 +134,10 @@ class Options(InputOptions):
                 expected=f"1 or more, or {AUTO}",
                 exit_code=2,
             )
-        if self.dtype not in (None, *DTYPES):
-            raise OutputError(
-                f"The dtype {self.dtype!r} is not known.",
-                expected=f"one of {', '.join(DTYPES)}",
+        if shard_of(self.shard) and self.batch_size == AUTO:
+            raise DataError(
+                "Shards of one extraction need one batch size, and each would find its own.",
+                fix=f"Give a number in place of --batch-size {AUTO}.",
                 exit_code=2,
             )
 

@@ -35,6 +35,7 @@ from layerprobe.passes import Pass, make_pass
 from layerprobe.probing import Forecast, Probe, probe
 from layerprobe.report import Report, cast_notes
 from layerprobe.resuming import call_of
+from layerprobe.shards import shard_name, shard_rows
 from layerprobe.sinks import (
     Dataset,
     check_dtype,
@@ -55,6 +56,7 @@ class Plan:
         model: The model file's description.
         datasets: What will be written: address, shape (rows first), dtype.
         rows: The range of rows of the input, first included, last excluded.
+        whole: That of all shards together.
         batch_size: Rows a pass.
         engine: Name of the engine.
         device: The device it uses.
@@ -70,6 +72,7 @@ class Plan:
     model: ModelFile
     datasets: tuple[Dataset, ...]
     rows: tuple[int, int]
+    whole: tuple[int, int]
     batch_size: int
     engine: str
     device: str
@@ -138,16 +141,16 @@ def plan(
             the output.
     """
     file, wanted, begin = _selected(model, layers, options)
-    target = Path(output or f"{file.path.stem}-activations.h5")
+    target = Path(output or shard_name(Path(f"{file.path.stem}-activations.h5"), options.part))
     with ExitStack() as undo:
         feeds, notes = open_inputs(file, wanted, begin, given, options)
         undo.callback(close_feeds, feeds)
         finished = _check_output(target, file, feeds, options)
-        rows = check_data(file, wanted, begin, feeds, options)
+        whole = check_data(file, wanted, begin, feeds, options)
         selected = _engine(options)
         built = build(file, selected, reading_of(options), options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
-        batch_size = _batch_size(compute, feeds, rows, target, options)
+        batch_size, rows = _divided(compute, feeds, whole, target, options)
         found = probe(compute, feeds, rows, batch_size, options.dtype, timed=not options.resume)
         # An output that is gone on with has its room already.
         check_space(target, 0 if options.resume else planned_bytes(found.datasets))
@@ -156,6 +159,7 @@ def plan(
         model=file,
         datasets=found.datasets,
         rows=rows,
+        whole=whole,
         batch_size=batch_size,
         engine=selected.name,
         device=selected.device,
@@ -172,20 +176,23 @@ def plan(
     )
 
 
-def _batch_size(
+def _divided(
     compute: Pass,
     feeds: Sequence[Feed],
-    rows: tuple[int, int],
+    whole: tuple[int, int],
     target: Path,
     options: Options,
-) -> int:
+) -> tuple[int, tuple[int, int]]:
+    """Return the rows a pass, and those of the shard that is asked for."""
     begun = None
     if options.resume:  # a size that was found is found again nowhere else
         line = unfinished(target)
         known = complete(target) if line is None else line.plan.get("plan")
         begun = (known or {}).get("options", {}).get("batch_size")
     limit = options.max_memory or default_memory()
-    return rows_a_pass(compute, feeds, options.batch_size, rows[1] - rows[0], limit, begun)
+    count = whole[1] - whole[0]
+    batch_size = rows_a_pass(compute, feeds, options.batch_size, count, limit, begun)
+    return batch_size, shard_rows(whole, batch_size, options.part)
 
 
 def _check_output(

@@ -88,7 +88,8 @@ def probe(
     middle, end = min(start + batch_size, stop), min(start + 2 * batch_size, stop)
     batches = list(computed(compute, read(feeds, start, middle), start, batch_size))
     _, first = batches[0]
-    datasets = datasets_of(compute, first, batch_size, stop - start, dtype)
+    count = batch_size if compute.fills else middle - start  # a last shard may begin with less
+    datasets = datasets_of(compute, first, count, stop - start, dtype)
     if not timed or end == middle:
         return Probe(batches, datasets)
     began = time.perf_counter()

@@ -107,6 +107,7 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
         "layers": list(plan.layers),
         "inputs": [feed.describe(plan.rows) for feed in plan.feeds],
         "rows": list(plan.rows),
+        **_sharded(plan),
         "engine": plan.engine,
         "device": plan.device,
         "versions": _versions(),
@@ -117,6 +118,11 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
             for dataset, count in zip(plan.datasets, counts, strict=True)
         ],
     }
+
+
+def _sharded(plan: Plan) -> dict[str, object]:
+    part = plan.options.part
+    return {} if part is None else {"shard": list(part), "whole": list(plan.whole)}
 
 
 def _options(plan: Plan) -> dict[str, object]:

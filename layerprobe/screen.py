@@ -126,6 +126,10 @@ def print_dump(found: DumpState) -> None:
     if "model" in about:
         lines.append(f"model     {about['model']['path']} (SHA-256 {about['model']['sha256']})")
     lines += [f"input     {e['name']}: {e['location']}" for e in about.get("inputs", ())]
+    if {"shard", "row_range", "whole"} <= about.keys():
+        (number, of), here, whole = (about[key] for key in ("shard", "row_range", "whole"))
+        rows_of = f"rows {here[0]}:{here[1]} of {whole[0]}:{whole[1]}"
+        lines.append(f"shard     {number} of {of}: {rows_of}")
     if "engine" in about:
         lines.append(f"engine    {about['engine']} on {about['device']}")
     versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())

@@ -19,7 +19,8 @@ ALLOWED = {
     "seen": {"errors"},
     "feed": {*_BASE, "fit", "seen", "sources"},
     "synthetic": _BASE,
-    "options": {*_BASE, "reductions", "sources"},
+    "shards": {"errors"},
+    "options": {*_BASE, "reductions", "shards", "sources"},
     **{room: {"errors", "loss_expression"} for room in _FORMULAS},
     "passes": {*_BASE, "backend", "feed", "options"},
     "batches": {*_BASE, "sinks", "feed", "passes"},
@@ -35,11 +36,13 @@ ALLOWED = {
     "pipeline": {
         *_READS,
         *"live feed inputs options passes batches batch_size memory probing report".split(),
-        *"counts resuming checks timing".split(),
+        *"counts resuming checks shards timing".split(),
     },
     "resuming": {*_BASE, *"sinks feed options".split()},
     "running": {*_BASE, *"sinks feed batches checks counts report pipeline stages timing".split()},
-    "recomputing": {*_BASE, *"batches dump feed options pipeline resuming sources".split()},
+    "recomputing": {*_BASE, *"batches dump feed options pipeline resuming seen sources".split()},
+    "parts": {"errors", "dump", "resuming", "sinks"},
+    "merging": {"errors", "dump", "parts", "report", "sinks"},
     "epochs": {"feed", "batches", "stages"},
     "targets": {*_BASE, "sources", "backend", "feed", "loss_expression"},
     "training": {*_READS, *"feed inputs options live epochs targets".split(), *_FORMULAS},
@@ -48,7 +51,10 @@ ALLOWED = {
         *_READS,
         *"feed options live pipeline report dump targets training conversion".split(),
     },
-    "extraction": {*_READS, *"feed options pipeline report resuming running".split()},
+    "extraction": {
+        *_READS,
+        *"feed merging options pipeline report resuming running shards".split(),
+    },
     "confinement": {"errors"},
     "commands": {
         "",
@@ -59,7 +65,8 @@ ALLOWED = {
     "screen": {"modelfile"},
     "testing": {"sources", "sinks", "backend"},
     "": {
-        *"errors layers api backend dump extraction modelfile recomputing report training".split()
+        *"errors layers api backend dump extraction merging modelfile".split(),
+        *"recomputing report training".split(),
     },
     "__main__": {"cli", "commands", "confinement"},
 }
@@ -73,7 +80,7 @@ THIRD_PARTY = {
         "cli.py",
         "screen.py",
         *(f"commands/{c}.py" for c in "audit confined convert data_options doctor extract".split()),
-        *(f"commands/{c}.py" for c in "list_layers resume running show train verify".split()),
+        *(f"commands/{c}.py" for c in "list_layers merge resume running show train verify".split()),
     },
     "yaml": {"modelfile/architecture.py"},
     "rich": {"screen.py"},

@@ -32,6 +32,12 @@ ROWS = {
     23: ("a newer Keras", "bad_rows::a_model_from_a_newer_keras"),
     24: ("Keras 2", "bad_rows::a_model_of_keras_2"),
     25: ("addresses on the net", "bad_rows::addresses_on_the_net"),
+    26: (
+        "a model that is swapped before it is loaded",
+        "swapped::swapped_while_the_engine_loads",
+        "swapped::swapped_while_it_is_loaded",
+        "swapped::code_runs_only_from_bytes_that_are_trusted",
+    ),
     27: ("a cut .npy, a header that lies", "bad_rows_data::files_that_are_no_rows"),
     28: ("trailing bytes", "bad_rows_data::trailing_bytes_are_left_out_when_asked"),
     29: ("pickled objects", "bad_rows_data::files_that_are_no_rows"),
@@ -92,7 +98,7 @@ ROWS = {
     60: ("packages in the current folder", "confinement::the_current_folder_is_not_imported_from"),
 }
 # Verdicts on hostile files and consent; interrupted, locked and resumed runs.
-ELSEWHERE = {*range(6, 17), 26, 38, 39, *range(50, 55)}
+ELSEWHERE = {*range(6, 17), 38, 39, *range(50, 55)}
 
 
 def test_every_row_is_answered_for():

@@ -24,6 +24,7 @@ Examples:
   layerprobe extract model.keras -l logits --from pool5 -i pool5.npy -o logits.h5
   layerprobe extract model.keras -l 3 -i - -o features.h5 < x.npy
   layerprobe extract model.keras -l 3 -i photos/ --preprocess resnet50 -o features.h5
+  layerprobe extract model.keras -l 3 -i x.npy -o features.h5 --shard 2/4
 """
 
 
@@ -68,6 +69,9 @@ def _batch_size(_: click.Context, __: click.Parameter, given: str) -> int | str:
 @click.option("--dtype", metavar="float16|bfloat16|float32",
               help="Store floating-point activations as this, cast before they leave the device; "
               "what does not fit is counted.  [default: as computed]")  # fmt: skip
+@click.option("--shard", metavar="I/N",
+              help="Only the I-th of N parts of these rows, I from 1. OUT.h5 becomes "
+              "OUT-I-of-N.h5; `layerprobe merge` joins the parts.")  # fmt: skip
 @click.option("--select", metavar="UNITS",
               help="Only these channels (units) of each output: 0:16, or 3,7,-1.")  # fmt: skip
 @click.option("--reduce", metavar="|".join(REDUCTIONS),
