@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from layerprobe.backend import engine as engines
-from layerprobe.errors import TrustError
+from layerprobe.errors import ModelError, TrustError
 from layerprobe.layers import LayerOutput
 from layerprobe.loss_reader import LAMBDA_NAMES, read_formula
 from layerprobe.modelfile import ModelFile
 from layerprobe.modelfile.audit.rules import LAMBDAS, REFUSE
 from layerprobe.modelfile.reading import Reading
 from layerprobe.modelfile.upgrade import AS_SAVED, upgrade
+from layerprobe.modelfile.upgrade.keras2 import HARD_SIGMOID_PACKAGE
 from layerprobe.options import Options
 
 if TYPE_CHECKING:
@@ -88,6 +89,33 @@ def refuse_unrun(
         error = unrun.get(tuple(name for name, _ in row.path))
         if error is not None:
             raise error
+
+
+def refuse_unsavable(file: ModelFile, reading: Reading) -> None:
+    """Refuse a model that could not be saved whole, so that Keras alone opens it again.
+
+    Raises:
+        TrustError: The audit refuses it, or a layer needs code that is not trusted.
+        ModelError: It needs code of layerprobe.
+    """
+    refuse_untrusted(file, reading)
+    upgraded = upgrade(file.contents, reading)
+    for error in upgraded.unrun.values():
+        told = str(error)
+        raise TrustError(
+            told.partition("\n")[0],
+            expected="layers that Keras alone builds, as the whole model is saved",
+            fix=f"If you trust the file to run it: --trust {file.sha256}"
+            if "--trust" in told
+            else "layerprobe.load builds the rest, and layerprobe.backend.get_updates trains it.",
+            path=str(file.path),
+        )
+    if f"{HARD_SIGMOID_PACKAGE}>" in str(upgraded.config):
+        raise ModelError(
+            f"{file.path} needs code of layerprobe, which a .keras file cannot hold.",
+            fix="layerprobe.load builds it, and layerprobe.backend.get_updates trains it.",
+            path=str(file.path),
+        )
 
 
 def build(

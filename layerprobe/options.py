@@ -158,6 +158,7 @@ class TrainingOptions(InputOptions):
     phase: str = "train"
     device: str | None = None
     backend: str | None = None
+    trust: str | None = None
     overwrite: bool = False
     quiet: bool = False
 

@@ -87,6 +87,7 @@ def recompute(
 
 def _options(manifest: Mapping[str, Any], backend: str | None, *, quiet: bool) -> Options:
     kept = dict(manifest["options"])
+    kept.pop("trust", None)  # a record alone
     start = tuple(kept.pop("from"))
     lambdas = tuple(kept.pop("lambdas").items())
     engine = backend or manifest["engine"]

@@ -150,7 +150,13 @@ def _options(plan: Plan) -> dict[str, object]:
         "lambdas": dict(options.lambdas),
         "custom_objects": options.custom_objects,
         "architecture": options.architecture,
+        "trust": options.trust and options.trust.lower(),
     }
+
+
+def _compared(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without what is a record alone: who goes on has to give trust again."""
+    return {key: value for key, value in options.items() if key != "trust"}
 
 
 def plan_of(plan: Plan) -> dict[str, object]:
@@ -160,9 +166,8 @@ def plan_of(plan: Plan) -> dict[str, object]:
     """
     described = {**manifest_of(plan, [Counts()] * len(plan.datasets)), **_unlisted(plan)}
     inputs = [{k: v for k, v in f.describe().items() if k not in _OF_ROWS} for f in plan.feeds]
-    return {key: value for key, value in described.items() if key != "datasets"} | {
-        "inputs": inputs
-    }
+    described |= {"inputs": inputs, "options": _compared(_options(plan))}
+    return {key: value for key, value in described.items() if key != "datasets"}
 
 
 def _unlisted(plan: Plan) -> dict[str, object]:
@@ -180,7 +185,7 @@ def finished_report(
     """
     listed = manifest["datasets"]
     if plan is not None:
-        known = {**manifest, "threads": plan["threads"]}
+        known = {**manifest, "threads": plan["threads"], "options": _compared(manifest["options"])}
         known["inputs"] = [
             {k: v for k, v in one.items() if k not in _OF_ROWS} for one in manifest["inputs"]
         ]

@@ -237,6 +237,24 @@ def test_without_tensorflow(tmp_path):
     assert "pip install" in message
 
 
+@pytest.mark.parametrize("version", ["2.15.0", "3.9.2", "3.15.0"])
+def test_a_keras_that_is_too_old(tmp_path, version):
+    """57: models are listed, and none is loaded by a Keras whose holes are known."""
+    told = tmp_path / "shim" / f"keras-{version}.dist-info" / "METADATA"
+    told.parent.mkdir(parents=True)
+    told.write_text(f"Metadata-Version: 2.1\nName: keras\nVersion: {version}\n")
+    environment = {"PYTHONPATH": str(tmp_path / "shim")}
+    assert shell("list-layers", "cnn.h5", cwd=tmp_path, **environment).code == 0
+    before = content()
+    done = shell("extract", "cnn.h5", "-l", "3", *OUT, cwd=tmp_path, **environment)
+    message = checked(done, 70, before)
+    assert f"Keras {version} is installed." in message
+    assert "Expected: 3.15.1 or later" in message
+    assert "pip install --upgrade 'keras>=3.15.1'" in message
+    told.write_text(told.read_text().replace(version, "3.15.1"))
+    assert shell("extract", "cnn.h5", "-l", "3", *OUT, cwd=tmp_path, **environment).code == 0
+
+
 def test_a_terminal_of_few_characters(tmp_path):
     """58: names beyond ASCII are shown as escapes where the locale has no more, and work."""
     layers = [called(dense("層"), tensor("rows"))]

@@ -12,7 +12,7 @@ import click
 import layerprobe
 from layerprobe.backend.registry import ENGINES
 from layerprobe.commands.confined import confined, enter
-from layerprobe.commands.data_options import data_options
+from layerprobe.commands.data_options import data_options, trust_option
 from layerprobe.commands.running import carry_out
 from layerprobe.reductions import KINDS as REDUCTIONS
 
@@ -114,9 +114,7 @@ def _batch_size(_: click.Context, __: click.Parameter, given: str) -> int | str:
               "model.")  # fmt: skip
 @click.option("--custom-objects", metavar="FILE.py",
               help="Run this Python file, your own, for classes that the model needs.")  # fmt: skip
-@click.option("--trust", metavar="SHA256",
-              help="Let the Lambda layers of the file with this hash run their own code, which can "
-              "do all that you can.")  # fmt: skip
+@trust_option
 @click.option("--strict-dtype", is_flag=True,
               help="Fail on data that are not of the input's dtype: cast nothing.")  # fmt: skip
 @click.option("--fail-on-nan", is_flag=True,
