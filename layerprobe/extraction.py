@@ -42,9 +42,10 @@ def extract(
             written yet, and after every batch.
         dry_run: Check everything and compute one batch, but write nothing.
         **options: The fields of `layerprobe.options.Options`: batch_size (rows a pass, 32), rows
-            (the first, and the one after the last; None for an end), dtype ("float16", "bfloat16"
-            or "float32", for floating-point activations), device, backend (see `load`), threads
-            (see `layerprobe.backend.select`), phase ("test", or "train": dropout drops, batches
+            (the first, and the one after the last; None for an end), dtype ("float16", "bfloat16",
+            "float32" or "int8", for floating-point activations; as int8 they are steps of a scale
+            for each channel), device, backend (see `load`), threads (see
+            `layerprobe.backend.select`), phase ("test", or "train": dropout drops, batches
             normalise themselves), seed (of the training phase's random numbers, 0), mc_samples (so
             many passes in the training phase; mean and variance are stored, as ADDRESS:mean and
             ADDRESS:variance), select, reduce, project, topk (done to each output before it leaves

@@ -10,7 +10,7 @@ from layerprobe.reductions import Reductions
 from layerprobe.sources import SourceOptions, names_in, sizes
 
 PHASES = ("test", "train")
-DTYPES = ("float16", "bfloat16", "float32")
+DTYPES = ("float16", "bfloat16", "float32", "int8")
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,7 @@ class Options(InputOptions):
         return Reductions(self.select, self.reduce, self.project, self.topk, self.seed)
 
     def __post_init__(self) -> None:
-        if self.reductions.topk and self.mc_samples:
-            raise DataError(
-                "The largest values of samples are at other places in each.",
-                fix="Leave out --topk, or --mc-samples.",
-                exit_code=2,
-            )
+        self._check_samples()
         if self.phase not in (None, *PHASES):
             raise DataError(
                 f"The phase {self.phase!r} is not known.",
@@ -102,13 +97,6 @@ class Options(InputOptions):
                 expected="whole numbers from 0",
                 exit_code=2,
             )
-        if self.mc_samples and self.phase == "test":
-            raise DataError(
-                "Samples were asked for in the test phase, where every pass gives the same.",
-                expected="the training phase, for passes that differ",
-                fix="Leave out --phase test, or --mc-samples.",
-                exit_code=2,
-            )
         if self.batch_size < 1:
             raise DataError(
                 f"The batch size is {self.batch_size}.", expected="1 or more", exit_code=2
@@ -117,6 +105,29 @@ class Options(InputOptions):
             raise OutputError(
                 f"The dtype {self.dtype!r} is not known.",
                 expected=f"one of {', '.join(DTYPES)}",
+                exit_code=2,
+            )
+
+    def _check_samples(self) -> None:
+        """Make sure that what else is asked for makes sense for means of samples."""
+        if self.reductions.topk and self.mc_samples:
+            raise DataError(
+                "The largest values of samples are at other places in each.",
+                fix="Leave out --topk, or --mc-samples.",
+                exit_code=2,
+            )
+        if self.dtype == "int8" and self.mc_samples:
+            raise DataError(
+                "Mean and variance of samples are not quantised.",
+                expected="floating numbers for --mc-samples",
+                fix="Leave out --dtype int8, or take --dtype float16.",
+                exit_code=2,
+            )
+        if self.mc_samples and self.phase == "test":
+            raise DataError(
+                "Samples were asked for in the test phase, where every pass gives the same.",
+                expected="the training phase, for passes that differ",
+                fix="Leave out --phase test, or --mc-samples.",
                 exit_code=2,
             )
 

@@ -21,13 +21,8 @@ from typing import Any, Self
 import numpy as np
 
 from layerprobe.backend import engine as engines
-from layerprobe.batches import (
-    computed,
-    datasets_of,
-    planned_bytes,
-    read,
-    rows_a_pass,
-)
+from layerprobe.batches import planned_bytes
+from layerprobe.beginning import Begun, begun_with
 from layerprobe.checks import check_data, odd_name
 from layerprobe.counts import Counts
 from layerprobe.errors import LayerNotFound, OutputError
@@ -39,6 +34,7 @@ from layerprobe.options import InputOptions, Options
 from layerprobe.passes import Pass, make_pass
 from layerprobe.report import Report, cast_notes
 from layerprobe.resuming import call_of
+from layerprobe.scales import known_scales
 from layerprobe.sinks import (
     Dataset,
     check_dtype,
@@ -84,7 +80,7 @@ class Plan:
     layers: tuple[str, ...]
     call: dict[str, object]
     complete: dict[str, Any] | None
-    first: list[Array] = field(repr=False)
+    begun: Begun = field(repr=False)
 
     @property
     def row_count(self) -> int:
@@ -143,8 +139,7 @@ def plan(
         selected = _engine(options)
         built = build(file, selected, reading_of(options), options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
-        batch_size = rows_a_pass(compute, options.batch_size, rows[1] - rows[0])
-        first, datasets = _first(compute, feeds, rows, batch_size, options.dtype)
+        begun, datasets = begun_with(compute, feeds, rows, options, known_scales(target, finished))
         if not options.resume:  # what was begun has its room
             check_space(target, planned_bytes(datasets))
         undo.pop_all()
@@ -152,34 +147,19 @@ def plan(
         model=file,
         datasets=datasets,
         rows=rows,
-        batch_size=batch_size,
+        batch_size=begun.batch_size,
         engine=selected.name,
         device=selected.device,
         output=target,
-        notes=(*built.notes, *compute.notes, *notes, *cast_notes(feeds, datasets, first)),
+        notes=(*built.notes, *compute.notes, *notes, *cast_notes(feeds, datasets, begun.first)),
         options=options,
         compute=compute,
         feeds=feeds,
         layers=tuple(row.address for row in wanted),
         call=call_of(model, layers, given, options),
         complete=finished,
-        first=first,
+        begun=begun,
     )
-
-
-def _first(
-    compute: Pass,
-    feeds: Sequence[Feed],
-    rows: tuple[int, int],
-    batch_size: int,
-    dtype: str | None,
-) -> tuple[list[Array], tuple[Dataset, ...]]:
-    """Return the results of the first batch, and what will be stored."""
-    for feed in feeds:
-        feed.seen.every = batch_size
-    beginning = read(feeds, rows[0], min(rows[0] + batch_size, rows[1]))
-    _, first = next(computed(compute, beginning, rows[0], batch_size))
-    return first, datasets_of(compute, first, batch_size, rows[1] - rows[0], dtype)
 
 
 def _check_output(

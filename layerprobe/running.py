@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from layerprobe.batches import as_stored, computed, planned_bytes, read
+from layerprobe.beginning import Begun
 from layerprobe.checks import check_finite
 from layerprobe.counts import Counts
 from layerprobe.errors import DataError
@@ -116,7 +117,7 @@ def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Prog
     start, row = planned.rows[0], planned.rows[0] + sink.durable
     for count, numbers in zip(counts, sink.state["counts"], strict=True):
         vars(count).update(vars(Counts(*numbers)))
-    planned.first = []
+    planned.begun = Begun(planned.batch_size)
     begun = min(start + planned.batch_size, planned.rows[1])  # the plan has read them
     for at, end in blocks((begun, row), planned.batch_size, _row_bytes(planned)):
         progress(sink.durable, planned.row_count)
@@ -135,11 +136,17 @@ def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Prog
 def _blocks(planned: Plan, at: int) -> Iterator[tuple[int, Iterator[tuple[int, list[Array]]]]]:
     """Yield the first row of each block from some row on, and its batches as they are computed."""
     stop, size = planned.rows[1], planned.batch_size
-    if planned.first:
-        first, planned.first = planned.first, []
+    begun, planned.begun = planned.begun, Begun(size)
+    if begun.first:
         count = min(size, stop - at)
-        yield at, iter([(count, first)])
+        yield at, iter([(count, [*begun.first])])
         at += count
+    if begun.more:
+        more = begun.more
+        for begin, end in blocks((at, at + len(more[0])), size, _row_bytes(planned)):
+            part = [rows[begin - at : end - at] for rows in more]
+            yield begin, computed(planned.compute, part, begin, size)
+        at += len(more[0])
     ranges = blocks((at, stop), size, _row_bytes(planned))
     for (begin, _), block in ahead(lambda rows: read(planned.feeds, *rows), ranges):
         yield begin, computed(planned.compute, block, begin, size)

@@ -58,9 +58,10 @@ def _formulas(
               help="Rows a pass.")  # fmt: skip
 @click.option("--rows", metavar="START:STOP",
               help="Only rows START to STOP, without STOP; 500: is all from 500 on.")  # fmt: skip
-@click.option("--dtype", metavar="float16|bfloat16|float32",
+@click.option("--dtype", metavar="float16|bfloat16|float32|int8",
               help="Store floating-point activations as this, cast before they leave the device; "
-              "what does not fit is counted.  [default: as computed]")  # fmt: skip
+              "what does not fit is counted. int8: steps of a scale for each channel, from the "
+              "first 512 rows.  [default: as computed]")  # fmt: skip
 @click.option("--select", metavar="UNITS",
               help="Only these channels (units) of each output: 0:16, or 3,7,-1.")  # fmt: skip
 @click.option("--reduce", metavar="|".join(REDUCTIONS),
