@@ -78,7 +78,7 @@ def datasets_of(
     """
     # An axis of fixed size does not count rows, even where its size happens to be the batch's.
     varies = all(shape[0] is None for shape in compute.inputs)
-    datasets = []
+    datasets: list[Dataset] = []
     for (address, shape), result in zip(compute.outputs, first, strict=False):  # tallies follow
         counts_rows = result.ndim > 0 and not (varies and shape[0] is not None)
         if not counts_rows or result.shape[0] != batch_size:
@@ -89,7 +89,8 @@ def datasets_of(
                 address=address,
             )
         stored = _stored_dtype(result, dtype)
-        datasets.append(Dataset(address, (rows, *result.shape[1:]), stored))
+        scale = compute.scales.of(len(datasets)) if compute.scales else None
+        datasets.append(Dataset(address, (rows, *result.shape[1:]), stored, scale))
     return tuple(datasets)
 
 

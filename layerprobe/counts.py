@@ -18,8 +18,9 @@ class Counts:
     Attributes:
         nan: Those that are NaN.
         inf: Those that are Inf.
-        overflow: Those that were finite and did not fit into the dtype they are stored as; as
-            floating numbers they are Inf, and among `inf` too.
+        overflow: Those that were finite and did not fit into the dtype they are stored as. As
+            floating numbers they are Inf, and among `inf` too; as int8 they are 127 or -127, and
+            `nan` and `inf` are what was there before.
     """
 
     nan: int = 0
@@ -35,7 +36,7 @@ class Counts:
         if tally is not None:
             nan, inf, overflow = map(int, tally.sum(0, dtype=np.int64))
             self.nan += nan
-            self.inf += inf + overflow
+            self.inf += inf + (overflow if array.dtype.kind != "i" else 0)
             self.overflow += overflow
         elif array.dtype.kind not in "biu" and not np.isfinite(array).all():
             self.nan += int(np.isnan(array).sum())
@@ -43,7 +44,12 @@ class Counts:
 
     def warnings(self, dataset: Dataset) -> Iterator[str]:
         """Yield what to tell of them, a line each."""
-        yield f"values of {dataset.address} that are NaN: {self.nan:,}, Inf: {self.inf:,}"
-        if self.overflow:
-            what = f"finite values of {dataset.address} too large for {dataset.dtype}"
+        address, quantised = dataset.address, dataset.scale is not None
+        if self.nan or self.inf:
+            where = " (stored as 0, and as 127 or -127)" if quantised else ""
+            yield f"values of {address} that are NaN: {self.nan:,}, Inf: {self.inf:,}{where}"
+        if self.overflow and quantised:
+            yield f"values of {address} beyond the range of its scale, cut to it: {self.overflow:,}"
+        elif self.overflow:
+            what = f"finite values of {address} too large for {dataset.dtype}"
             yield f"{what}: {self.overflow:,}"

@@ -48,22 +48,23 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
         **options: The fields of `layerprobe.options.Options`: batch_size (rows a pass, 32; "auto"
             for the number that is found to be fastest), rows (the first, and the one after the
             last; None for an end), shard ("2/4" or (2, 4): the second of four parts of these rows;
-            see `merge`), dtype ("float16", "bfloat16" or "float32", for floating-point
-            activations), device, backend (see `load`), threads (see `layerprobe.backend.select`),
-            phase ("test", or "train": dropout drops, batches normalise themselves), seed (of the
-            training phase's random numbers, 0), mc_samples (so many passes in the training phase;
-            mean and variance are stored, as ADDRESS:mean and ADDRESS:variance), select, reduce,
-            project, topk (done to each output before it leaves the device; see
-            `layerprobe.reductions.Reductions`), source_backend and source_data_format, lambdas
-            (pairs of a name and a formula), custom_objects, architecture and trust (see `load`),
-            input_dtype and input_shape (the type of the numbers and the shape of a row in files
-            that are nothing but numbers), preprocess (how the values of images are scaled: a
-            network of keras.applications by name, or a mode), columns, id_column and header (of
-            tables: see docs/sources.md), allow_trailing (bytes after the array of an .npy file),
-            strict_dtype (fail instead of casting data), fail_on_nan (stop at the first row with NaN
-            or Inf), max_memory (bytes that the work may hold), overwrite (replace an existing dump,
-            or lose the rows of an unfinished one), resume (go on with an unfinished one: the same
-            call with this added), quiet (keep what frameworks print at their start off stderr).
+            see `merge`), dtype ("float16", "bfloat16", "float32" or "int8", for floating-point
+            activations; as int8 they are steps of a scale for each channel), device, backend (see
+            `load`), threads (see `layerprobe.backend.select`), phase ("test", or "train": dropout
+            drops, batches normalise themselves), seed (of the training phase's random numbers, 0),
+            mc_samples (so many passes in the training phase; mean and variance are stored, as
+            ADDRESS:mean and ADDRESS:variance), select, reduce, project, topk (done to each output
+            before it leaves the device; see `layerprobe.reductions.Reductions`), source_backend and
+            source_data_format, lambdas (pairs of a name and a formula), custom_objects,
+            architecture and trust (see `load`), input_dtype and input_shape (the type of the
+            numbers and the shape of a row in files that are nothing but numbers), preprocess (how
+            the values of images are scaled: a network of keras.applications by name, or a mode),
+            columns, id_column and header (of tables: see docs/sources.md), allow_trailing (bytes
+            after the array of an .npy file), strict_dtype (fail instead of casting data),
+            fail_on_nan (stop at the first row with NaN or Inf), max_memory (bytes that the work may
+            hold), overwrite (replace an existing dump, or lose the rows of an unfinished one),
+            resume (go on with an unfinished one: the same call with this added), quiet (keep what
+            frameworks print at their start off stderr).
 
     Returns:
         What was written.

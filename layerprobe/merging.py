@@ -25,7 +25,6 @@ from layerprobe.sinks import (
     check_space,
     check_target,
     complete,
-    dtype_named,
     open_sink,
     resume_command,
     sum_of,
@@ -91,10 +90,7 @@ def merge(
         _check_finished(target, finished, manifest)
         return finished_report(target, finished)
     check_target(target, overwrite=overwrite, resume=resume)
-    datasets = [
-        Dataset(d["address"], tuple(d["shape"]), dtype_named(d["dtype"]))
-        for d in manifest["datasets"]
-    ]
+    datasets = [Dataset.of(entry) for entry in manifest["datasets"]]
     if not resume:  # what was begun has its room
         check_space(target, sum(dataset.nbytes for dataset in datasets))
     call = {"merge": [os.fspath(path) for path in parts], "folder": str(Path.cwd())}

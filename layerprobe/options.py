@@ -11,8 +11,8 @@ from layerprobe.shards import shard_of
 from layerprobe.sources import SourceOptions, names_in, sizes
 
 PHASES = ("test", "train")
-DTYPES = ("float16", "bfloat16", "float32")
 AUTO = "auto"
+DTYPES = ("float16", "bfloat16", "float32", "int8")
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,7 @@ class Options(InputOptions):
 
     def __post_init__(self) -> None:
         self._check_batches()
-        if self.reductions.topk and self.mc_samples:
-            raise DataError(
-                "The largest values of samples are at other places in each.",
-                fix="Leave out --topk, or --mc-samples.",
-                exit_code=2,
-            )
+        self._check_samples()
         if self.phase not in (None, *PHASES):
             raise DataError(
                 f"The phase {self.phase!r} is not known.",
@@ -110,13 +105,6 @@ class Options(InputOptions):
             raise DataError(
                 f"The seed is {self.seed}, the number of samples {self.mc_samples}.",
                 expected="whole numbers from 0",
-                exit_code=2,
-            )
-        if self.mc_samples and self.phase == "test":
-            raise DataError(
-                "Samples were asked for in the test phase, where every pass gives the same.",
-                expected="the training phase, for passes that differ",
-                fix="Leave out --phase test, or --mc-samples.",
                 exit_code=2,
             )
         if self.dtype not in (None, *DTYPES):
@@ -138,6 +126,36 @@ class Options(InputOptions):
             raise DataError(
                 "Shards of one extraction need one batch size, and each would find its own.",
                 fix=f"Give a number in place of --batch-size {AUTO}.",
+                exit_code=2,
+            )
+        if shard_of(self.shard) and self.dtype == "int8":
+            raise DataError(
+                "Shards of one extraction need the same scales, and each would find its own.",
+                expected="floating numbers for --shard",
+                fix="Leave out --dtype int8, or take --dtype float16.",
+                exit_code=2,
+            )
+
+    def _check_samples(self) -> None:
+        """Make sure that what else is asked for makes sense for means of samples."""
+        if self.reductions.topk and self.mc_samples:
+            raise DataError(
+                "The largest values of samples are at other places in each.",
+                fix="Leave out --topk, or --mc-samples.",
+                exit_code=2,
+            )
+        if self.dtype == "int8" and self.mc_samples:
+            raise DataError(
+                "Mean and variance of samples are not quantised.",
+                expected="floating numbers for --mc-samples",
+                fix="Leave out --dtype int8, or take --dtype float16.",
+                exit_code=2,
+            )
+        if self.mc_samples and self.phase == "test":
+            raise DataError(
+                "Samples were asked for in the test phase, where every pass gives the same.",
+                expected="the training phase, for passes that differ",
+                fix="Leave out --phase test, or --mc-samples.",
                 exit_code=2,
             )
 

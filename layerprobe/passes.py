@@ -19,6 +19,7 @@ from layerprobe.errors import BackendError
 from layerprobe.feed import Feed
 from layerprobe.layers import LayerOutput, Shape
 from layerprobe.options import Options
+from layerprobe.scales import Scales
 
 if TYPE_CHECKING:
     from layerprobe.backend.compiled import Function
@@ -35,6 +36,7 @@ class Pass:
         given: The address of each of its first outputs.
         options: The rest.
         tallied: Which of those have a tally; these follow behind them, in this order.
+        scales: Of those that are quantised.
 
     Attributes:
         fills: Whether a batch may be filled up with copies of a row.
@@ -42,6 +44,8 @@ class Pass:
         outputs: The address and the shape of each output.
         eager: Whether to compute layer by layer and not by what was compiled; not in training.
         piece: How many rows a pass the device had memory for; None while it had for all.
+        scales: Of those outputs that are quantised, to be set before the first call; None if there
+            is none.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Pass:
         given: Sequence[str],
         options: Options,
         tallied: Sequence[int] = (),
+        scales: Scales | None = None,
     ) -> None:
         self._function = function
         self._training = options.training
@@ -60,6 +65,7 @@ class Pass:
         self.piece: int | None = None
         self.inputs: list[Shape] = [symbol.shape for symbol in function.plan.inputs]
         self._tallied = tuple(tallied)
+        self.scales = scales
         shapes = [symbol.shape for symbol in function.plan.outputs[: len(given)]]
         kinds = (":mean", ":variance") if self._samples else ("",)
         self.outputs: list[tuple[str, Shape]] = [
@@ -176,4 +182,12 @@ def make_pass(
     tallied = [at for at, made in enumerate(stored) if made.tally is not None]
     tensors = [made.values for made in stored] + [stored[at].tally for at in tallied]
     function = make_function(sources, tensors, selected.engine, training=options.training)
-    return Pass(function, [address for address, _ in outputs], options, tallied)
+    quantised = {at: made.scale for at, made in enumerate(stored) if made.scale is not None}
+
+    def measuring() -> Pass:
+        peaks = [stored[at].peaks for at in quantised]
+        measure = make_function(sources, peaks, selected.engine, training=options.training)
+        return Pass(measure, [outputs[at][0] for at in quantised], options)
+
+    scales = Scales(quantised, measuring) if quantised else None
+    return Pass(function, [address for address, _ in outputs], options, tallied, scales)

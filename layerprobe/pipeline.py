@@ -35,6 +35,7 @@ from layerprobe.passes import Pass, make_pass
 from layerprobe.probing import Forecast, Probe, probe
 from layerprobe.report import Report, cast_notes
 from layerprobe.resuming import call_of
+from layerprobe.scales import known_scales
 from layerprobe.shards import shard_name, shard_rows
 from layerprobe.sinks import (
     Dataset,
@@ -151,9 +152,8 @@ def plan(
         built = build(file, selected, reading_of(options), options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
         batch_size, rows = _divided(compute, feeds, whole, target, options)
-        found = probe(compute, feeds, rows, batch_size, options.dtype, timed=not options.resume)
-        # An output that is gone on with has its room already.
-        check_space(target, 0 if options.resume else planned_bytes(found.datasets))
+        found = probe(compute, feeds, rows, batch_size, options, known_scales(target, finished))
+        _check_room(target, found, options)
         undo.pop_all()
     return Plan(
         model=file,
@@ -174,6 +174,11 @@ def plan(
         forecast=Forecast(peak_memory(), found.seconds, free_space(target)),
         first=found,
     )
+
+
+def _check_room(target: Path, found: Probe, options: Options) -> None:
+    if not options.resume:  # what was begun has its room
+        check_space(target, planned_bytes(found.datasets))
 
 
 def _divided(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 from layerprobe.batches import computed, datasets_of, read
 from layerprobe.errors import LayerprobeError
 from layerprobe.feed import Feed
+from layerprobe.options import Options
 from layerprobe.passes import Pass
+from layerprobe.scales import rows_to_measure
 from layerprobe.sinks import Dataset
 
 Array = np.ndarray[Any, Any]
@@ -40,13 +42,14 @@ class Forecast:
         return {"memory": self.memory, "seconds": seconds, "free": self.free}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Probe:
-    """The first batches, computed.
+    """What was read and computed of the first rows, to be used once.
 
     Attributes:
-        batches: The number of rows and the results of each.
+        batches: The number of rows and the results of each of the first batches.
         datasets: What will be stored.
+        more: Rows of the inputs that were read behind them.
         seconds: What reading and computing the rest will take; None if only one batch is there.
         failure: What the second batch raised, to be raised when its turn comes: the rows before it
             are written first.
@@ -54,13 +57,19 @@ class Probe:
 
     batches: list[tuple[int, list[Array]]]
     datasets: tuple[Dataset, ...]
+    more: list[Array]
     seconds: float | None = None
     failure: LayerprobeError | None = None
 
     @property
-    def rows(self) -> int:
-        """How many rows that are."""
+    def computed_rows(self) -> int:
+        """How many rows are computed."""
         return sum(count for count, _ in self.batches)
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read."""
+        return self.computed_rows + (len(self.more[0]) if self.more else 0)
 
 
 def probe(
@@ -68,36 +77,63 @@ def probe(
     feeds: Sequence[Feed],
     rows: tuple[int, int],
     batch_size: int,
-    dtype: str | None,
-    *,
-    timed: bool,
+    options: Options,
+    known: Mapping[str, Sequence[float]],
 ) -> Probe:
     """Compute the first batch, in which engines compile, and a second one to time.
 
+    A run that goes on has no use for the second.
+
     Args:
-        compute: What a batch goes through.
-        feeds: Where the rows come from.
+        compute: What a batch goes through; it gets its scales here, if it quantises.
+        feeds: Where the rows come from; nothing was read yet.
         rows: The first row, and the one after the last.
         batch_size: Rows a pass.
-        dtype: What floating-point results are stored as.
-        timed: Whether to compute a second batch.
+        options: What was asked for.
+        known: The scales that are used if a run goes on, by address.
+
+    Raises:
+        LayerprobeError: As `feed.Feed.read` and `batches.datasets_of`.
     """
     for feed in feeds:
         feed.seen.every = batch_size
     start, stop = rows
-    middle, end = min(start + batch_size, stop), min(start + 2 * batch_size, stop)
-    batches = list(computed(compute, read(feeds, start, middle), start, batch_size))
-    _, first = batches[0]
-    count = batch_size if compute.fills else middle - start  # a last shard may begin with less
-    datasets = datasets_of(compute, first, count, stop - start, dtype)
-    if not timed or end == middle:
-        return Probe(batches, datasets)
+    measuring = compute.scales is not None and not options.resume
+    held = sum(feed.row_bytes for feed in feeds)
+    size = rows_to_measure(batch_size, held) if measuring else batch_size
+    beginning = read(feeds, start, min(start + size, stop))
+    if compute.scales is not None and measuring:
+        compute.scales.measure(lambda each: computed(each, beginning, start, batch_size))
+    elif compute.scales is not None:
+        compute.scales.take([address for address, _ in compute.outputs], known)
+    batch = [part[:batch_size] for part in beginning]
+    batches = list(computed(compute, batch, start, batch_size))
+    count = batch_size if compute.fills else len(batch[0])  # a last shard may begin with less
+    datasets = datasets_of(compute, batches[0][1], count, stop - start, options.dtype)
+    more = [part[batch_size:] for part in beginning if len(part) > batch_size]
+    found = Probe(batches, datasets, more)
+    if not options.resume:
+        _go_on(found, compute, feeds, rows, batch_size)
+    return found
+
+
+def _go_on(
+    found: Probe, compute: Pass, feeds: Sequence[Feed], rows: tuple[int, int], batch_size: int
+) -> None:
+    """Compute a second batch, if there is one, and note what the rest will take."""
+    start, stop = rows
+    middle = start + found.computed_rows
+    end = min(middle + batch_size, stop)
+    if middle == end:
+        return
     began = time.perf_counter()
     try:
-        block = read(feeds, middle, end)
+        block = [part[:batch_size] for part in found.more] or read(feeds, middle, end)
         had = time.perf_counter()
-        batches += computed(compute, block, middle, batch_size)
+        found.batches += computed(compute, block, middle, batch_size)
     except LayerprobeError as error:
-        return Probe(batches, datasets, failure=error)
+        found.failure = error
+        return
+    found.more = [part[batch_size:] for part in found.more if len(part) > batch_size]
     slower = max(had - began, time.perf_counter() - had)
-    return Probe(batches, datasets, slower * -(-(stop - end) // batch_size))
+    found.seconds = slower * -(-(stop - end) // batch_size)

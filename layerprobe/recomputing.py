@@ -18,9 +18,12 @@ from layerprobe.options import Options
 from layerprobe.pipeline import Plan, plan
 from layerprobe.resuming import check_own_code
 from layerprobe.seen import Seen
+from layerprobe.sinks import Dataset
 from layerprobe.sources import STDIN
 
 Array = np.ndarray[Any, Any]
+
+_STEPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}  # to the next number, at most, relative
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Recomputed:
     Attributes:
         rows: The rows that were computed.
         errors: For each address the largest difference of a value; infinite where one of the two
-            is NaN and the other is not.
+            is NaN and the other is not. In float16, bfloat16 and int8 a difference of one step of
+            them does not count: another engine's last digit may move a value by that.
         scales: For each address the largest magnitude among these rows, to compare it with.
     """
 
@@ -172,7 +176,7 @@ def _compared(dump: Dump, planned: Plan, chosen: list[int]) -> Recomputed:
             anew = np.asarray(result[begin + row - first])
             anew = anew.astype(dataset.dtype).astype(np.float64)
             name = dataset.address
-            errors[name] = max(errors[name], _difference(stored, anew))
+            errors[name] = max(errors[name], _difference(stored, anew, _step(dataset, stored)))
             finite = np.abs(stored[np.isfinite(stored)])
             scales[name] = max(scales[name], float(finite.max()) if finite.size else 0.0)
     return Recomputed(tuple(chosen), errors, scales)
@@ -182,8 +186,17 @@ def _is_finite(row: Array) -> bool:
     return row.dtype.kind not in "fc" or bool(np.isfinite(row).all())
 
 
-def _difference(stored: Array, anew: Array) -> float:
-    same = (stored == anew) | (np.isnan(stored) & np.isnan(anew))
+def _step(dataset: Dataset, stored: Array) -> Any:
+    """Return how far the next number of a dtype of few bits is from each value, at most."""
+    if dataset.scale is not None:
+        return 1.0
+    return np.abs(np.nan_to_num(stored, posinf=0, neginf=0)) * _STEPS.get(dataset.dtype.name, 0.0)
+
+
+def _difference(stored: Array, anew: Array, step: Any) -> float:
+    with np.errstate(invalid="ignore"):  # Inf less Inf
+        near = np.abs(stored - anew) <= step
+    same = near | (stored == anew) | (np.isnan(stored) & np.isnan(anew))
     if same.all():
         return 0.0
     off = np.abs(stored[~same] - anew[~same])

@@ -17,7 +17,7 @@ from layerprobe.batches import planned_bytes
 from layerprobe.counts import Counts
 from layerprobe.errors import OutputError
 from layerprobe.probing import Forecast, Probe
-from layerprobe.sinks import Dataset, difference, dtype_named
+from layerprobe.sinks import Dataset, difference
 from layerprobe.sources import names_in, sizes
 from layerprobe.timing import Times
 
@@ -203,9 +203,7 @@ def finished_report(
     return Report(
         path=path,
         rows=listed[0]["shape"][0],
-        datasets=tuple(
-            Dataset(d["address"], tuple(d["shape"]), dtype_named(d["dtype"])) for d in listed
-        ),
+        datasets=tuple(map(Dataset.of, listed)),
         engine=manifest["engine"],
         device=manifest["device"],
         seconds=0.0,

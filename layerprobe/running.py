@@ -127,6 +127,7 @@ def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Prog
     # The plan has read them.
     begun = start + planned.first.rows
     planned.first.batches.clear()
+    planned.first.more.clear()
     for at, end in blocks((begun, row), planned.batch_size, _row_bytes(planned)):
         progress(sink.durable, planned.row_count)
         read(planned.feeds, at, end)
@@ -146,12 +147,18 @@ def _blocks(
 ) -> Iterator[tuple[int, Iterable[tuple[int, list[Array]]]]]:
     """Yield the first row of each block from some row on, and its batches as they are computed."""
     stop, size = planned.rows[1], planned.batch_size
-    if at == planned.rows[0]:  # what the plan has computed stands at the beginning
-        yield at, planned.first.batches
-        at += planned.first.rows
-        if planned.first.failure is not None:
-            raise planned.first.failure
-    planned.first.batches.clear()
+    first = planned.first
+    if at == planned.rows[0]:  # what the plan has read and computed stands at the beginning
+        yield at, first.batches
+        at += first.computed_rows
+        if first.failure is not None:
+            raise first.failure
+        for begin, end in blocks((at, planned.rows[0] + first.rows), size, _row_bytes(planned)):
+            part = [rows[begin - at : end - at] for rows in first.more]
+            yield begin, computed(planned.compute, part, begin, size)
+        at = planned.rows[0] + first.rows
+    first.batches.clear()
+    first.more.clear()
     ranges = blocks((at, stop), size, _row_bytes(planned))
     work = times.of("read", lambda rows: read(planned.feeds, *rows))
     for (begin, _), block in times.each("wait_read", ahead(work, ranges)):

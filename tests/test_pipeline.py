@@ -250,6 +250,6 @@ def test_addresses_may_be_numbers_in_python(samples, tmp_path, digits):
 
 def test_options_are_checked_in_python_too(samples, tmp_path):
     """What the command line refuses, the function refuses, with the same error."""
-    for options, kind in [({"batch_size": 0}, DataError), ({"dtype": "int8"}, OutputError)]:
+    for options, kind in [({"batch_size": 0}, DataError), ({"dtype": "int4"}, OutputError)]:
         with pytest.raises(kind):
             layerprobe.extract(samples / "digits_cnn.h5", 3, None, tmp_path / "o.h5", **options)

@@ -202,3 +202,12 @@ def test_shards_need_a_batch_size_that_is_the_same_everywhere(capfd, samples):
     done = typed(capfd, *given, "--batch-size", "auto")
     assert (done.code, done.stdout) == (2, "")
     assert "Give a number in place of --batch-size auto." in done.stderr
+
+
+def test_shards_are_not_quantised(capfd, samples):
+    """Each would find its own scales from its own rows."""
+    done = typed(
+        capfd, "extract", samples / "digits_cnn.h5", "-l", 3, "--shard", "1/2", "--dtype", "int8"
+    )
+    assert (done.code, done.stdout) == (2, "")
+    assert "Leave out --dtype int8" in done.stderr

@@ -60,7 +60,7 @@ def main() -> None:
 def _layerprobe(planned: pipeline.Plan, folder: Path) -> dict[str, Callable[[], object]]:
     def extract(output: Path) -> None:
         # A plan brings its first batches along, computed before the clock starts.
-        run(dataclasses.replace(planned, output=output, first=Probe([], planned.datasets)))
+        run(dataclasses.replace(planned, output=output, first=Probe([], planned.datasets, [])))
 
     return {
         "extract to .h5": lambda: extract(folder / "extracted.h5"),

@@ -66,9 +66,10 @@ def _batch_size(_: click.Context, __: click.Parameter, given: str) -> int | str:
               help="Rows a pass; auto measures which number is fast.")  # fmt: skip
 @click.option("--rows", metavar="START:STOP",
               help="Only rows START to STOP, without STOP; 500: is all from 500 on.")  # fmt: skip
-@click.option("--dtype", metavar="float16|bfloat16|float32",
+@click.option("--dtype", metavar="float16|bfloat16|float32|int8",
               help="Store floating-point activations as this, cast before they leave the device; "
-              "what does not fit is counted.  [default: as computed]")  # fmt: skip
+              "what does not fit is counted. int8: steps of a scale for each channel, from the "
+              "first 512 rows.  [default: as computed]")  # fmt: skip
 @click.option("--shard", metavar="I/N",
               help="Only the I-th of N parts of these rows, I from 1. OUT.h5 becomes "
               "OUT-I-of-N.h5; `layerprobe merge` joins the parts.")  # fmt: skip

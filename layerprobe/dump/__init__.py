@@ -56,7 +56,7 @@ class Dump(Mapping[str, LazyArray]):
             raise self._not_found(address)
         self._check_open()
         read = partial(self._read, address, self._files.reader(entry))
-        return LazyArray(address, entry.shape, entry.dtype, read)
+        return LazyArray(address, entry.shape, entry.dtype, read, entry.scale)
 
     def __contains__(self, address: object) -> bool:
         return address in self._entries

@@ -32,6 +32,7 @@ class Entry:
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    scale: Array | None = None
 
     @property
     def nbytes(self) -> int:
@@ -56,12 +57,15 @@ def entry_of(given: Mapping[str, Any]) -> Entry:
     dtype = dtype_named(str(given["dtype"]))
     if dtype.kind != "V":
         dtype = dtype.newbyteorder("<")
-    entry = Entry(str(given["address"]), str(given["name"]), tuple(given["shape"]), dtype)
+    scale = np.array(given["scale"], np.float32) if "scale" in given else None
+    entry = Entry(str(given["address"]), str(given["name"]), tuple(given["shape"]), dtype, scale)
     # "." and ".." are names with a meaning in folders and in HDF5 files.
     if set(entry.name) & set("/\\\0") or not entry.name.strip("."):
         raise ValueError(f"the stored name {entry.name!r} leads out of it")
     if not entry.shape or not all(type(size) is int and size >= 0 for size in entry.shape):
         raise ValueError(f"{entry.address!r} has the shape {entry.shape}")
+    if scale is not None and scale.shape not in ((1,), entry.shape[1:][-1:]):
+        raise ValueError(f"{entry.address!r} has a scale of shape {scale.shape}")
     known = dtype.kind in "biufc" or dtype.name == "bfloat16"
     if not known:  # objects would be read as pointers into memory
         raise ValueError(f"{entry.address!r} holds {dtype}, which is no number")

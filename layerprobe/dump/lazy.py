@@ -31,14 +31,22 @@ class LazyArray:
         address: The layer output.
         shape: Rows first.
         dtype: Of the values.
+        scale: Of int8: float32, what one step stands for in each channel (the last axis), or one
+            number for all; None where values are what they are.
     """
 
     def __init__(
-        self, address: str, shape: tuple[int, ...], dtype: np.dtype[Any], read: Read
+        self,
+        address: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        read: Read,
+        scale: Array | None = None,
     ) -> None:
         self.address = address
         self.shape = shape
         self.dtype = dtype
+        self.scale = scale
         self._read = read
         row_bytes = dtype.itemsize * int(np.prod(shape[1:], dtype=object))
         self._window = max(1, _WINDOW_BYTES // max(1, row_bytes))
@@ -53,6 +61,15 @@ class LazyArray:
 
     def __repr__(self) -> str:
         return f"<LazyArray {self.address!r}: shape {self.shape}, {self.dtype.name}>"
+
+    def dequantized(self, rows: Any = slice(None)) -> Array:
+        """Return rows times their scale, as float32; as they are where there is no scale.
+
+        Args:
+            rows: An int, a slice, or an array of booleans or integers.
+        """
+        found: Array = self[rows]
+        return found if self.scale is None else np.asarray(found * self.scale, np.float32)
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         if copy is False:

@@ -22,10 +22,7 @@ def recorded(
     call: Mapping[str, object],
 ) -> dict[str, object]:
     """Return line 0 of the journal."""
-    stored = [
-        {"address": d.address, "shape": list(d.shape), "dtype": d.dtype.name, "name": name}
-        for d, name in zip(datasets, names, strict=True)
-    ]
+    stored = [d.entry(name) for d, name in zip(datasets, names, strict=True)]
     return {"plan": {**plan, "datasets": stored, "rows_a_mark": sums.every}, "call": dict(call)}
 
 
@@ -83,7 +80,9 @@ def manifest_room(datasets: Sequence[Dataset], sums: Sums) -> int:
     """Return how many bytes to keep for the manifest."""
     # HDF5 stores the manifest twice. An address takes up to 6 bytes a character in ASCII JSON.
     marks = 9 * (datasets[0].shape[0] // sums.every)
-    return 2 * (65536 + sum(1024 + 8 * len(dataset.address) + marks for dataset in datasets))
+    scales = sum(32 * len(dataset.scale or ()) for dataset in datasets)
+    entries = sum(1024 + 8 * len(dataset.address) + marks for dataset in datasets)
+    return 2 * (65536 + scales + entries)
 
 
 def journal_room(datasets: Sequence[Dataset], sums: Sums) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,14 @@ class Dataset:
         shape: Rows first: (rows, *shape of one row).
         dtype: Boolean, integer, float (bfloat16 as that of ml_dtypes) or complex. It is stored
             little-endian.
+        scale: Of quantised values: what one step stands for in each channel (the last axis), or
+            one number for all.
     """
 
     address: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    scale: tuple[float, ...] | None = None
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -45,6 +48,18 @@ class Dataset:
     def row_bytes(self) -> int:
         """Bytes of one row."""
         return int(np.prod(self.row_shape, dtype=object)) * self.dtype.itemsize
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Dataset:
+        """Return what an entry of a manifest describes."""
+        scale = tuple(entry["scale"]) if "scale" in entry else None
+        shape = tuple(entry["shape"])
+        return cls(entry["address"], shape, dtype_named(entry["dtype"]), scale)
+
+    def entry(self, name: str) -> dict[str, object]:
+        """Return what the manifest says of it, its stored name included."""
+        told = {"address": self.address, "shape": list(self.shape), "dtype": self.dtype.name}
+        return {**told, "name": name, **({"scale": [*self.scale]} if self.scale else {})}
 
     @property
     def stored(self) -> np.dtype[Any]:

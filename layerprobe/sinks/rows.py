@@ -277,10 +277,7 @@ class RowSink:
         return [
             {
                 **entry,
-                "address": dataset.address,
-                "shape": list(dataset.shape),
-                "dtype": dataset.dtype.name,
-                "name": name,
+                **dataset.entry(name),
                 "crc32": f"{total:08x}",
                 "crc32_marks": " ".join(f"{mark[index]:08x}" for mark in self._sums.marks),
             }

@@ -24,6 +24,7 @@ _MIB = 1 << 20
 _ALL_CHUNKS = 256 * _MIB
 _SMALLEST_CHUNK = _MIB // 16
 _PAGE = 4096
+_MOST_IN_HEADER = 8192  # numbers of a scale; an object header takes 64 kB
 CHECKSUM_BYTES = 4
 
 
@@ -188,6 +189,12 @@ def _allocate(file: h5py.File, dataset: Dataset, name: str, limit: int) -> h5py.
     # Times would make every file differ from the next.
     stored = file.create_dataset(name, dataset.shape, kind, track_times=False, **options)
     stored.attrs["address"] = _as_text(dataset.address)
+    if dataset.scale is not None:
+        scale = np.array(dataset.scale, "<f4")
+        if len(scale) <= _MOST_IN_HEADER:
+            stored.attrs["scale"] = scale
+        else:  # ":" is in no stored name
+            file.create_dataset(f"{name}:scale", data=scale, track_times=False)
     return stored
 
 
