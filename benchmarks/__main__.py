@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from benchmarks import audit, confinement, extract, journal, listing, memory
+from benchmarks import audit, compression, confinement, extract, journal, listing, memory
 from benchmarks.corpus import __main__ as corpus
 from benchmarks.function import __main__ as function
 
+BENCHMARKS = (
+    *(listing, extract, memory, journal, compression),
+    *(function, confinement, corpus, audit),
+)
+
 if __name__ == "__main__":
-    for benchmark in (listing, extract, memory, journal, function, confinement, corpus, audit):
+    for benchmark in BENCHMARKS:
         print(f"\n## {benchmark.__name__}\n", flush=True)
         benchmark.main()

@@ -35,15 +35,16 @@ def extract(
         layers: Addresses, or patterns of addresses; see `LayerTable.select`.
         input: Rows: a file (.npy, .npz, HDF5; `file.h5::/dataset`), an array, or for several
             inputs a mapping of names to these. None: made-up rows.
-        output: `NAME.h5`, or a folder for .npy files; by default `MODEL-activations.h5` in the
-            current folder.
+        output: `NAME.h5`, `NAME.zarr`, or a folder for .npy files; by default
+            `MODEL-activations.h5` in the current folder.
         start: Addresses to start from; the input's rows are then those of these tensors.
         progress: Called with the rows done and the rows in all: when all is loaded and nothing is
             written yet, and after every batch.
         dry_run: Check everything and compute one batch, but write nothing.
         **options: The fields of `layerprobe.options.Options`: batch_size (rows a pass, 32), rows
             (the first, and the one after the last; None for an end), dtype ("float16" or "float32",
-            for floating-point activations), device, backend (see `load`), threads (see
+            for floating-point activations), compress ("gzip", "lz4" or "zstd", for `NAME.zarr`),
+            device, backend (see `load`), threads (see
             `layerprobe.backend.select`), phase ("test", or "train": dropout drops, batches
             normalise themselves), seed (of the training phase's random numbers, 0), mc_samples (so
             many passes in the training phase; mean and variance are stored, as ADDRESS:mean and

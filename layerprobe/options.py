@@ -50,6 +50,7 @@ class Options(InputOptions):
     batch_size: int = 32
     rows: tuple[int | None, int | None] | None = None
     dtype: str | None = None
+    compress: str | None = None
     device: str | None = None
     backend: str | None = None
     threads: int | None = None

@@ -137,7 +137,7 @@ def plan(
         compute = make_pass(built, begin, feeds, wanted, selected, options)
         batch_size = rows_a_pass(compute, options.batch_size, rows[1] - rows[0])
         first, datasets = _first(compute, feeds, rows, batch_size, options.dtype)
-        if not options.resume:  # what was begun has its room
+        if not (options.resume or options.compress):  # has its room; is not known
             check_space(target, planned_bytes(datasets))
         undo.pop_all()
     return Plan(
@@ -183,7 +183,9 @@ def _check_output(
         finished = complete(target)
         if finished is not None:
             return finished
-    check_target(target, overwrite=options.overwrite, resume=options.resume)
+    check_target(
+        target, overwrite=options.overwrite, resume=options.resume, compress=options.compress
+    )
     return None
 
 

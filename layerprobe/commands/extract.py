@@ -16,6 +16,7 @@ from layerprobe.commands.data_options import data_options
 from layerprobe.commands.running import carry_out
 from layerprobe.reductions import KINDS as REDUCTIONS
 
+COMPRESSIONS = ("gzip", "lz4", "zstd")
 _EXAMPLES = """\b
 Examples:
   layerprobe extract model.h5 --layer 3
@@ -47,7 +48,8 @@ def _formulas(
 @data_options(without="Without it, 32 rows are made up from the model's input specification.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="OUT",
-    help="NAME.h5, or NAME for a folder of .npy files.  [default: MODEL-activations.h5]",
+    help="NAME.h5, NAME.zarr, or NAME for a folder of .npy files.  "
+    "[default: MODEL-activations.h5]",
 )  # fmt: skip
 @click.option(
     "--from", "start", multiple=True, metavar="ADDRESS",
@@ -60,6 +62,9 @@ def _formulas(
               help="Only rows START to STOP, without STOP; 500: is all from 500 on.")  # fmt: skip
 @click.option("--dtype", metavar="float16|float32",
               help="Store floating-point activations as this.  [default: as computed]")  # fmt: skip
+@click.option("--compress", metavar="|".join(COMPRESSIONS),
+              help="Make NAME.zarr smaller: lz4 is the fastest, zstd smaller, gzip is read "
+              "everywhere.")  # fmt: skip
 @click.option("--select", metavar="UNITS",
               help="Only these channels (units) of each output: 0:16, or 3,7,-1.")  # fmt: skip
 @click.option("--reduce", metavar="|".join(REDUCTIONS),
