@@ -38,8 +38,9 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
         layers: Addresses, or patterns of addresses; see `LayerTable.select`.
         input: Rows: a file (.npy, .npz, HDF5; `file.h5::/dataset`), an array, or for several
             inputs a mapping of names to these. None: made-up rows.
-        output: `NAME.h5`, or a folder for .npy files; by default `MODEL-activations.h5` in the
-            current folder. A shard adds its number to it: `NAME-2-of-4.h5`.
+        output: `NAME.h5`, `NAME.zarr`, or a folder for .npy files; by default
+            `MODEL-activations.h5` in the current folder. A shard adds its number to it:
+            `NAME-2-of-4.h5`.
         start: Addresses to start from; the input's rows are then those of these tensors.
         progress: Called with the rows done and the rows in all: when all is loaded and nothing is
             written yet, and after every batch.
@@ -49,12 +50,13 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
             for the number that is found to be fastest), rows (the first, and the one after the
             last; None for an end), shard ("2/4" or (2, 4): the second of four parts of these rows;
             see `merge`), dtype ("float16", "bfloat16", "float32" or "int8", for floating-point
-            activations; as int8 they are steps of a scale for each channel), device, backend (see
-            `load`), threads (see `layerprobe.backend.select`), phase ("test", or "train": dropout
-            drops, batches normalise themselves), seed (of the training phase's random numbers, 0),
-            mc_samples (so many passes in the training phase; mean and variance are stored, as
-            ADDRESS:mean and ADDRESS:variance), select, reduce, project, topk (done to each output
-            before it leaves the device; see `layerprobe.reductions.Reductions`), source_backend and
+            activations; as int8 they are steps of a scale for each channel), compress ("gzip",
+            "lz4" or "zstd", for `NAME.zarr`), device, backend (see `load`), threads (see
+            `layerprobe.backend.select`), phase ("test", or "train": dropout drops, batches
+            normalise themselves), seed (of the training phase's random numbers, 0), mc_samples (so
+            many passes in the training phase; mean and variance are stored, as ADDRESS:mean and
+            ADDRESS:variance), select, reduce, project, topk (done to each output before it leaves
+            the device; see `layerprobe.reductions.Reductions`), source_backend and
             source_data_format, lambdas (pairs of a name and a formula), custom_objects,
             architecture and trust (see `load`), input_dtype and input_shape (the type of the
             numbers and the shape of a row in files that are nothing but numbers), preprocess (how

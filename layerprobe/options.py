@@ -53,6 +53,7 @@ class Options(InputOptions):
     rows: tuple[int | None, int | None] | None = None
     shard: str | Sequence[int] | None = None
     dtype: str | None = None
+    compress: str | None = None
     device: str | None = None
     backend: str | None = None
     threads: int | None = None

@@ -177,7 +177,7 @@ def plan(
 
 
 def _check_room(target: Path, found: Probe, options: Options) -> None:
-    if not options.resume:  # what was begun has its room
+    if not (options.resume or options.compress):  # what was begun has its room; is not known
         check_space(target, planned_bytes(found.datasets))
 
 
@@ -210,7 +210,9 @@ def _check_output(
         finished = complete(target)
         if finished is not None:
             return finished
-    check_target(target, overwrite=options.overwrite, resume=options.resume)
+    check_target(
+        target, overwrite=options.overwrite, resume=options.resume, compress=options.compress
+    )
     return None
 
 

@@ -130,6 +130,7 @@ def _options(plan: Plan) -> dict[str, object]:
     return {
         "batch_size": plan.batch_size,
         "dtype": options.dtype,
+        "compress": options.compress,
         "from": list(options.start),
         "phase": "train" if options.training else "test",
         "seed": options.seed,

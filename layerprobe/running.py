@@ -50,6 +50,7 @@ def run(planned: Plan, progress: Progress | None = None) -> Report:
         planned.datasets,
         overwrite=planned.options.overwrite,
         resume=planned.options.resume,
+        compress=planned.options.compress,
         plan=plan_of(planned),
         call=planned.call,
     )

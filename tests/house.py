@@ -141,6 +141,8 @@ THIRD_PARTY = {
     "torch": {"backend/torch.py", "backend/torch_graph.py", "backend/torch_pass.py"},
     "openvino": {"backend/openvino.py"},
     "ml_dtypes": {"backend/values.py", "sinks/numbers.py"},
+    "numcodecs": {"sinks/codecs.py"},
+    "google_crc32c": {"sinks/crc32c.py"},
     "pytest": {"sources/suite.py", "sinks/suite.py", "backend/suite.py", "backend/update_suite.py"},
 }
 WITHOUT_NUMPY = {

@@ -41,7 +41,7 @@ def test_an_error_in_the_middle_keeps_the_rows_before(samples, tmp_path):
         assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-@pytest.mark.parametrize("output", ["o.h5", "o"])
+@pytest.mark.parametrize("output", ["o.h5", "o", "o.zarr"])
 @pytest.mark.parametrize("stop", [1, 3])
 def test_an_interrupted_run_goes_on(samples, tmp_path, digits, output, stop):
     """Whatever ends a run, the batches before it are safe, and the end has the same bytes."""

@@ -16,6 +16,7 @@ from layerprobe.commands.data_options import data_options, trust_option
 from layerprobe.commands.running import carry_out
 from layerprobe.reductions import KINDS as REDUCTIONS
 
+COMPRESSIONS = ("gzip", "lz4", "zstd")
 _EXAMPLES = """\b
 Examples:
   layerprobe extract model.h5 --layer 3
@@ -54,7 +55,8 @@ def _batch_size(_: click.Context, __: click.Parameter, given: str) -> int | str:
 @data_options(without="Without it, 32 rows are made up from the model's input specification.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="OUT",
-    help="NAME.h5, or NAME for a folder of .npy files.  [default: MODEL-activations.h5]",
+    help="NAME.h5, NAME.zarr, or NAME for a folder of .npy files.  "
+    "[default: MODEL-activations.h5]",
 )  # fmt: skip
 @click.option(
     "--from", "start", multiple=True, metavar="ADDRESS",
@@ -73,6 +75,9 @@ def _batch_size(_: click.Context, __: click.Parameter, given: str) -> int | str:
 @click.option("--shard", metavar="I/N",
               help="Only the I-th of N parts of these rows, I from 1. OUT.h5 becomes "
               "OUT-I-of-N.h5; `layerprobe merge` joins the parts.")  # fmt: skip
+@click.option("--compress", metavar="|".join(COMPRESSIONS),
+              help="Make NAME.zarr smaller: lz4 is the fastest, zstd smaller, gzip is read "
+              "everywhere.")  # fmt: skip
 @click.option("--select", metavar="UNITS",
               help="Only these channels (units) of each output: 0:16, or 3,7,-1.")  # fmt: skip
 @click.option("--reduce", metavar="|".join(REDUCTIONS),

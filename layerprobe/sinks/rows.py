@@ -63,6 +63,7 @@ class RowSink:
         container: Where the rows go.
         journal: Where it is recorded how many are safe.
         sums: Of no rows.
+        facts: What the manifest says besides: how the container stores them.
 
     Attributes:
         durable: How many rows are safe, whatever happens next.
@@ -77,6 +78,7 @@ class RowSink:
         container: Container,
         journal: Journal,
         sums: Sums,
+        facts: Mapping[str, object] | None = None,
     ) -> None:
         self.durable = 0
         self.state: Any = None
@@ -86,6 +88,7 @@ class RowSink:
         self._container = container
         self._journal = journal
         self._sums = sums
+        self._facts = dict(facts or {})
         self._marked = 0
         self._rows = datasets[0].shape[0]
         self._row_bytes = sum(dataset.row_bytes for dataset in datasets)
@@ -166,6 +169,7 @@ class RowSink:
             )
         described = {
             **manifest,
+            **self._facts,
             "rows_a_mark": self._sums.every,
             "datasets": self._described(manifest.get("datasets")),
         }
