@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from layerprobe.feed import Given
@@ -18,7 +18,7 @@ def extract(
     model: str | Path,
     layers: str | int | Sequence[str | int],
     input: Given | None = None,  # noqa: A002 - the word the command line uses
-    output: str | Path | None = None,
+    output: str | Path | IO[bytes] | None = None,
     *,
     start: str | Sequence[str] = (),
     progress: Progress | None = None,
@@ -36,7 +36,8 @@ def extract(
         input: Rows: a file (.npy, .npz, HDF5; `file.h5::/dataset`), an array, or for several
             inputs a mapping of names to these. None: made-up rows.
         output: `NAME.h5`, `NAME.zarr`, or a folder for .npy files; by default
-            `MODEL-activations.h5` in the current folder.
+            `MODEL-activations.h5` in the current folder. Or a binary stream, which gets the one
+            array that was asked for as an .npy while it is computed.
         start: Addresses to start from; the input's rows are then those of these tensors.
         progress: Called with the rows done and the rows in all: when all is loaded and nothing is
             written yet, and after every batch.

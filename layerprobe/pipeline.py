@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -38,7 +38,16 @@ from layerprobe.options import InputOptions, Options
 from layerprobe.passes import Pass, make_pass
 from layerprobe.report import Counts, Report, cast_notes
 from layerprobe.resuming import call_of
-from layerprobe.sinks import Dataset, check_space, check_target, complete, unfinished
+from layerprobe.sinks import (
+    Dataset,
+    check_space,
+    check_stream,
+    check_streamed,
+    check_target,
+    complete,
+    destination,
+    unfinished,
+)
 from layerprobe.synthetic import synthetic_rows
 
 Array = np.ndarray[Any, Any]
@@ -60,6 +69,7 @@ class Plan:
         layers: The addresses of the layer outputs.
         call: What was asked for, as the journal keeps it.
         complete: The manifest of the dump, if it is there already and was to be gone on with.
+        stream: What takes the rows instead, as one array.
     """
 
     model: ModelFile
@@ -77,6 +87,7 @@ class Plan:
     call: dict[str, object]
     complete: dict[str, Any] | None
     first: list[Array] = field(repr=False)
+    stream: IO[bytes] | None = None
 
     @property
     def row_count(self) -> int:
@@ -112,7 +123,7 @@ def plan(
     model: str | Path,
     layers: Sequence[str],
     given: Given | None,
-    output: str | Path | None,
+    output: str | Path | IO[bytes] | None,
     options: Options,
 ) -> Plan:
     """Check an extraction from end to end without writing anything.
@@ -125,20 +136,19 @@ def plan(
             the output.
     """
     file, wanted, begin = _selected(model, layers, options)
-    target = Path(output or f"{file.path.stem}-activations.h5")
+    target, stream = destination(output, f"{file.path.stem}-activations.h5")
     refuse_unrun(file, wanted, begin, options)
     with ExitStack() as undo:
         feeds, notes = open_inputs(file, wanted, begin, given, options)
         undo.callback(close_feeds, feeds)
-        finished = _check_output(target, file, feeds, options)
+        finished = _check_output(target if stream is None else stream, wanted, file, feeds, options)
         rows = check_data(file, wanted, begin, feeds, options)
         selected = _engine(options)
         built = build(file, selected, reading_of(options), options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
         batch_size = rows_a_pass(compute, options.batch_size, rows[1] - rows[0])
         first, datasets = _first(compute, feeds, rows, batch_size, options.dtype)
-        if not (options.resume or options.compress):  # has its room; is not known
-            check_space(target, planned_bytes(datasets))
+        _check_room(target if stream is None else stream, datasets, options)
         undo.pop_all()
     return Plan(
         model=file,
@@ -156,6 +166,7 @@ def plan(
         call=call_of(model, layers, given, options),
         complete=finished,
         first=first,
+        stream=stream,
     )
 
 
@@ -175,9 +186,17 @@ def _first(
 
 
 def _check_output(
-    target: Path, file: ModelFile, feeds: Sequence[Feed], options: Options
+    target: Path | IO[bytes],
+    wanted: Sequence[LayerOutput],
+    file: ModelFile,
+    feeds: Sequence[Feed],
+    options: Options,
 ) -> dict[str, Any] | None:
     """Check that the output may be written; return its manifest if there is nothing left to do."""
+    if not isinstance(target, Path):
+        asked = {name: getattr(options, name) for name in ("resume", "overwrite", "compress")}
+        check_stream(target, [row.address for row in wanted], **asked)
+        return None
     check_distinct(target, file, feeds)
     if options.resume and unfinished(target) is None:
         finished = complete(target)
@@ -187,6 +206,13 @@ def _check_output(
         target, overwrite=options.overwrite, resume=options.resume, compress=options.compress
     )
     return None
+
+
+def _check_room(target: Path | IO[bytes], datasets: Sequence[Dataset], options: Options) -> None:
+    if not isinstance(target, Path):
+        check_streamed(datasets)
+    elif not (options.resume or options.compress):  # it has its room; nobody knows how much
+        check_space(target, planned_bytes(datasets))
 
 
 def _selected(

@@ -14,7 +14,7 @@ import numpy as np
 
 from layerprobe.batches import planned_bytes
 from layerprobe.errors import OutputError
-from layerprobe.sinks import Dataset, difference
+from layerprobe.sinks import Dataset, difference, place_of
 from layerprobe.sources import names_in, sizes
 
 if TYPE_CHECKING:
@@ -116,14 +116,15 @@ def summary(report: Report) -> str:
     ]
     size = f"{report.rows:,} rows, {_bytes(report.bytes)}"
     engine = f"{report.engine} on {report.device}"
+    place = place_of(report.path)
     if report.was_complete:
         lines.append(f"{report.path} is complete already: {size} ({engine})")
     elif report.dry_run:
-        lines.append(f"would write {size} to {report.path} ({engine})")
+        lines.append(f"would write {size} to {place} ({engine})")
     else:
         speed = report.rows / report.seconds if report.seconds else 0.0
         took = f"{report.seconds:.2f} s, {speed:,.0f} rows/s, {engine}"
-        lines.append(f"wrote {size} to {report.path} ({took})")
+        lines.append(f"wrote {size} to {place} ({took})")
     return "\n".join(lines)
 
 

@@ -39,6 +39,13 @@ from layerprobe.sinks.names import stored_names
 from layerprobe.sinks.npy import NpyContainer
 from layerprobe.sinks.numbers import Dataset, Sums, mark_rows, sum_of
 from layerprobe.sinks.rows import Container, RowSink
+from layerprobe.sinks.stream import (
+    StreamSink,
+    check_stream,
+    check_streamed,
+    destination,
+    place_of,
+)
 from layerprobe.sinks.target import Target, resume_command
 from layerprobe.sinks.whole import check_model_target, write_model
 from layerprobe.sinks.zarr import ZarrContainer
@@ -46,13 +53,18 @@ from layerprobe.sinks.zarr import ZarrContainer
 __all__ = [
     "Dataset",
     "Sink",
+    "StreamSink",
     "check_model_target",
     "check_space",
+    "check_stream",
+    "check_streamed",
     "check_target",
     "complete",
+    "destination",
     "difference",
     "is_being_written",
     "open_sink",
+    "place_of",
     "resume_command",
     "stored_names",
     "sum_of",

@@ -119,7 +119,7 @@ class RowSink:
                 code 70); or the disk is full or fails (exit code 74), and nothing more is written.
         """
         self._check_open()
-        self._check_rows(start, arrays)
+        check_rows(self._datasets, (self._sums.rows, self._rows), start, arrays)
         stored = [
             np.ascontiguousarray(array, dtype=dataset.stored)
             for dataset, array in zip(self._datasets, arrays, strict=True)
@@ -148,7 +148,7 @@ class RowSink:
         """
         self._check_open()
         if self._sums.rows != self._rows:
-            raise _misuse(
+            raise misuse(
                 f"{self._target.path} was to be finished after {self._sums.rows} rows.",
                 f"all {self._rows} rows",
             )
@@ -234,31 +234,13 @@ class RowSink:
 
     def _check_open(self) -> None:
         if not self._open:
-            raise _misuse(f"{self._target.path} is finished.", "no call after the end")
-
-    def _check_rows(self, start: int, arrays: Sequence[Array]) -> None:
-        if len(arrays) != len(self._datasets):
-            raise _misuse(
-                f"{len(arrays)} arrays were given.", f"{len(self._datasets)}, one a dataset"
-            )
-        if start != self._sums.rows:
-            raise _misuse(f"Rows from {start} on were given.", f"row {self._sums.rows} next")
-        count = len(arrays[0]) if arrays[0].ndim else 0
-        if start + count > self._rows:
-            raise _misuse(f"Rows up to {start + count} were given.", f"{self._rows} rows in all")
-        for dataset, array in zip(self._datasets, arrays, strict=True):
-            wanted = (count, *dataset.row_shape)
-            if array.shape != wanted or array.dtype.newbyteorder("<") != dataset.stored:
-                raise _misuse(
-                    f"Rows of {dataset.address!r} are {array.dtype} of shape {array.shape}.",
-                    f"{dataset.dtype} of shape {wanted}",
-                )
+            raise misuse(f"{self._target.path} is finished.", "no call after the end")
 
     def _described(self, given: object) -> list[dict[str, object]]:
         entries = given if isinstance(given, list) else []
         addresses = [entry.get("address") for entry in entries]
         if addresses != [dataset.address for dataset in self._datasets]:
-            raise _misuse(f"The manifest lists the datasets {addresses}.", "those of the sink")
+            raise misuse(f"The manifest lists the datasets {addresses}.", "those of the sink")
         return [
             {
                 **entry,
@@ -275,5 +257,36 @@ class RowSink:
         ]
 
 
-def _misuse(what: str, expected: str) -> OutputError:
+def check_rows(
+    datasets: Sequence[Dataset], state: tuple[int, int], start: int, arrays: Sequence[Array]
+) -> None:
+    """Make sure that some rows are the next ones of their datasets.
+
+    Args:
+        datasets: What is written.
+        state: How many rows are written, and how many there will be.
+        start: The first of the rows.
+        arrays: The rows of each dataset.
+
+    Raises:
+        OutputError: They are not (exit code 70).
+    """
+    if len(arrays) != len(datasets):
+        raise misuse(f"{len(arrays)} arrays were given.", f"{len(datasets)}, one a dataset")
+    if start != state[0]:
+        raise misuse(f"Rows from {start} on were given.", f"row {state[0]} next")
+    count = len(arrays[0]) if arrays[0].ndim else 0
+    if start + count > state[1]:
+        raise misuse(f"Rows up to {start + count} were given.", f"{state[1]} rows in all")
+    for dataset, array in zip(datasets, arrays, strict=True):
+        wanted = (count, *dataset.row_shape)
+        if array.shape != wanted or array.dtype.newbyteorder("<") != dataset.stored:
+            raise misuse(
+                f"Rows of {dataset.address!r} are {array.dtype} of shape {array.shape}.",
+                f"{dataset.dtype} of shape {wanted}",
+            )
+
+
+def misuse(what: str, expected: str) -> OutputError:
+    """Return the error of a caller that does not keep to the contract (exit code 70)."""
     return OutputError(what, expected=expected, exit_code=70)
