@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from layerprobe.feed import Given
@@ -20,7 +20,7 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
     model: str | Path,
     layers: str | int | Sequence[str | int],
     input: Given | None = None,  # noqa: A002 - the word the command line uses
-    output: str | Path | None = None,
+    output: str | Path | IO[bytes] | None = None,
     *,
     start: str | Sequence[str] = (),
     progress: Progress | None = None,
@@ -39,8 +39,9 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
         input: Rows: a file (.npy, .npz, HDF5; `file.h5::/dataset`), an array, or for several
             inputs a mapping of names to these. None: made-up rows.
         output: `NAME.h5`, `NAME.zarr`, or a folder for .npy files; by default
-            `MODEL-activations.h5` in the current folder. A shard adds its number to it:
-            `NAME-2-of-4.h5`.
+            `MODEL-activations.h5` in the current folder; a shard adds its number to it:
+            `NAME-2-of-4.h5`. Or a binary stream, which gets the one array that was asked for as an
+            .npy while it is computed.
         start: Addresses to start from; the input's rows are then those of these tensors.
         progress: Called with the rows done and the rows in all: when all is loaded and nothing is
             written yet, and after every batch.
@@ -96,7 +97,9 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
 
     given = Options(start=(start,) if isinstance(start, str) else tuple(start), **options)
     wanted = [layers] if isinstance(layers, (str, int)) else layers
-    target = shard_name(Path(output), given.part) if output else None
+    target = output
+    if isinstance(output, str | Path):
+        target = shard_name(Path(output), given.part)
     with plan(model, [str(address) for address in wanted], input, target, given) as planned:
         if dry_run:
             if planned.first.failure is not None:

@@ -16,36 +16,27 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from layerprobe.backend import engine as engines
 from layerprobe.batch_size import rows_a_pass
-from layerprobe.batches import planned_bytes
 from layerprobe.checks import check_data
 from layerprobe.counts import Counts
 from layerprobe.errors import LayerNotFound
 from layerprobe.feed import Feed, Given, close_feeds
-from layerprobe.inputs import check_distinct, open_inputs
+from layerprobe.inputs import open_inputs
 from layerprobe.layers import LayerOutput
 from layerprobe.live import build, reading_of, refuse_unrun
 from layerprobe.memory import default_memory, peak_memory
 from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.options import Options
+from layerprobe.outputs import Output
 from layerprobe.passes import Pass, make_pass
 from layerprobe.probing import Forecast, Probe, probe
 from layerprobe.report import Report, cast_notes
 from layerprobe.resuming import call_of
-from layerprobe.scales import known_scales
-from layerprobe.shards import shard_name, shard_rows
-from layerprobe.sinks import (
-    Dataset,
-    check_dtype,
-    check_space,
-    check_target,
-    complete,
-    free_space,
-    unfinished,
-)
+from layerprobe.shards import shard_rows
+from layerprobe.sinks import Dataset, complete, unfinished
 from layerprobe.timing import Times
 
 
@@ -68,6 +59,7 @@ class Plan:
         complete: The manifest of the dump, if it is there already and was to be gone on with.
         forecast: What it will take.
         first: What was computed already.
+        stream: What takes the rows in place of a dump, as one array.
     """
 
     model: ModelFile
@@ -87,6 +79,7 @@ class Plan:
     complete: dict[str, Any] | None
     forecast: Forecast
     first: Probe = field(repr=False)
+    stream: IO[bytes] | None = None
 
     @property
     def row_count(self) -> int:
@@ -129,7 +122,7 @@ def plan(
     model: str | Path,
     layers: Sequence[str],
     given: Given | None,
-    output: str | Path | None,
+    output: str | Path | IO[bytes] | None,
     options: Options,
 ) -> Plan:
     """Check an extraction from end to end without writing anything.
@@ -142,18 +135,18 @@ def plan(
             the output.
     """
     file, wanted, begin = _selected(model, layers, options)
-    target = Path(output or shard_name(Path(f"{file.path.stem}-activations.h5"), options.part))
+    target = Output.of(output, file.path, options)
     with ExitStack() as undo:
         feeds, notes = open_inputs(file, wanted, begin, given, options)
         undo.callback(close_feeds, feeds)
-        finished = _check_output(target, file, feeds, options)
+        finished = target.check(wanted, file, feeds, options)
         whole = check_data(file, wanted, begin, feeds, options)
         selected = _engine(options)
         built = build(file, selected, reading_of(options), options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
-        batch_size, rows = _divided(compute, feeds, whole, target, options)
-        found = probe(compute, feeds, rows, batch_size, options, known_scales(target, finished))
-        _check_room(target, found, options)
+        batch_size, rows = _divided(compute, feeds, whole, target.path, options)
+        found = probe(compute, feeds, rows, batch_size, options, target.scales(finished))
+        target.check_room(found.datasets, options)
         undo.pop_all()
     return Plan(
         model=file,
@@ -163,7 +156,8 @@ def plan(
         batch_size=batch_size,
         engine=selected.name,
         device=selected.device,
-        output=target,
+        output=target.path,
+        stream=target.stream,
         notes=(*built.notes, *compute.notes, *notes, *cast_notes(feeds, found)),
         options=options,
         compute=compute,
@@ -171,14 +165,9 @@ def plan(
         layers=tuple(row.address for row in wanted),
         call=call_of(model, layers, given, options),
         complete=finished,
-        forecast=Forecast(peak_memory(), found.seconds, free_space(target)),
+        forecast=Forecast(peak_memory(), found.seconds, target.free),
         first=found,
     )
-
-
-def _check_room(target: Path, found: Probe, options: Options) -> None:
-    if not (options.resume or options.compress):  # what was begun has its room; is not known
-        check_space(target, planned_bytes(found.datasets))
 
 
 def _divided(
@@ -198,22 +187,6 @@ def _divided(
     count = whole[1] - whole[0]
     batch_size = rows_a_pass(compute, feeds, options.batch_size, count, limit, begun)
     return batch_size, shard_rows(whole, batch_size, options.part)
-
-
-def _check_output(
-    target: Path, file: ModelFile, feeds: Sequence[Feed], options: Options
-) -> dict[str, Any] | None:
-    """Check that the output may be written; return its manifest if there is nothing left to do."""
-    check_distinct(target, file, feeds)
-    check_dtype(target, options.dtype)
-    if options.resume and unfinished(target) is None:
-        finished = complete(target)
-        if finished is not None:
-            return finished
-    check_target(
-        target, overwrite=options.overwrite, resume=options.resume, compress=options.compress
-    )
-    return None
 
 
 def _selected(

@@ -29,12 +29,12 @@ class Forecast:
             does not grow with the number of rows. None on systems that do not tell.
         seconds: Of reading and computing the rows after the two batches, side by side; None where
             there is no second batch to tell.
-        free: Bytes free where the output goes.
+        free: Bytes free where the output goes; None for a stream.
     """
 
     memory: int | None
     seconds: float | None
-    free: int
+    free: int | None
 
     def to_json(self) -> dict[str, object]:
         """Return it as JSON has it."""

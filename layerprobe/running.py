@@ -20,7 +20,7 @@ from layerprobe.counts import Counts
 from layerprobe.errors import DataError
 from layerprobe.pipeline import Plan
 from layerprobe.report import Report, finished_report, manifest_of, plan_of
-from layerprobe.sinks import Sink, open_sink, resume_command
+from layerprobe.sinks import Sink, StreamSink, open_sink, resume_command
 from layerprobe.stages import Behind, ahead, blocks, waiting_blocks
 from layerprobe.timing import Times
 
@@ -45,15 +45,7 @@ def run(planned: Plan, progress: Progress | None = None) -> Report:
     if planned.complete is not None:
         return finished_report(planned.output, planned.complete, plan_of(planned))
     counts, times = [Counts() for _ in planned.datasets], Times()
-    sink = open_sink(
-        planned.output,
-        planned.datasets,
-        overwrite=planned.options.overwrite,
-        resume=planned.options.resume,
-        compress=planned.options.compress,
-        plan=plan_of(planned),
-        call=planned.call,
-    )
+    sink = _sink(planned)
     with _telling(planned, sink), sink:
         if sink.durable:
             _restore(planned, sink, counts, progress)
@@ -63,12 +55,31 @@ def run(planned: Plan, progress: Progress | None = None) -> Report:
     return planned.report(time.perf_counter() - began, counts, times, dry_run=False)
 
 
+def _sink(planned: Plan) -> Sink:
+    if planned.stream is not None:
+        return StreamSink(planned.stream, planned.datasets)
+    return open_sink(
+        planned.output,
+        planned.datasets,
+        overwrite=planned.options.overwrite,
+        resume=planned.options.resume,
+        compress=planned.options.compress,
+        plan=plan_of(planned),
+        call=planned.call,
+    )
+
+
 @contextmanager
 def _telling(planned: Plan, sink: Sink) -> Iterator[None]:
     """Add to any exception how many rows are safe, and how to go on with them."""
     try:
         yield
     except BaseException as error:
+        if isinstance(sink, StreamSink) and not isinstance(error, BrokenPipeError):
+            error.add_note(
+                f"{sink.written:,} of {planned.row_count:,} rows have left: the array that was "
+                "begun is cut short."
+            )
         if sink.durable:
             error.add_note(
                 f"{sink.durable:,} of {planned.row_count:,} rows are safe. "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from layerprobe.counts import Counts
 from layerprobe.report import Report
-from layerprobe.sinks import Dataset
+from layerprobe.sinks import Dataset, place_of
 
 _LISTED = 8  # of many datasets, the largest
 
@@ -30,12 +30,12 @@ def summary(report: Report) -> str:
     if report.was_complete:
         lines.append(f"{report.path} is complete already: {size} ({engine})")
     elif report.dry_run:
-        lines.append(f"would write {size} to {report.path} ({engine})")
+        lines.append(f"would write {size} to {place_of(report.path)} ({engine})")
         lines += _forecast(report)
     else:
         speed = report.rows / report.seconds if report.seconds else 0.0
         took = f"{report.seconds:.2f} s, {speed:,.0f} rows/s, {engine}"
-        lines.append(f"wrote {size} to {report.path} ({took})")
+        lines.append(f"wrote {size} to {place_of(report.path)} ({took})")
         lines += [] if report.times is None else [str(report.times)]
     return "\n".join(lines)
 
@@ -47,7 +47,9 @@ def outlook(report: Report) -> str:
     others = len(report.datasets) - len(largest)
     if others:
         lines.append(f"and {others} smaller ones")
-    lines.append(f"to write: {report.rows:,} rows, {_bytes(report.bytes)} to {report.path}")
+    lines.append(
+        f"to write: {report.rows:,} rows, {_bytes(report.bytes)} to {place_of(report.path)}"
+    )
     return "\n".join(f"plan: {line}" for line in [*lines, *_forecast(report)])
 
 
@@ -73,12 +75,14 @@ def _forecast(report: Report) -> list[str]:
     found = report.forecast
     if found is None:
         return []
-    parts = [f"{_bytes(found.free)} free on the disk"]
+    parts = []
     if found.memory is not None:
-        parts.insert(0, f"{_bytes(found.memory)} of memory")
+        parts.append(f"{_bytes(found.memory)} of memory")
+    if found.free is not None:
+        parts.append(f"{_bytes(found.free)} free on the disk")
     if found.seconds is not None:
         parts.append(f"{_duration(found.seconds)} to read and compute the rest")
-    return [", ".join(parts)]
+    return [", ".join(parts)] if parts else []
 
 
 def _duration(seconds: float) -> str:

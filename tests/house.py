@@ -34,10 +34,11 @@ ALLOWED = {
     "checks": {*_BASE, *"batches feed memory options sinks modelfile".split()},
     "conversion": {*_READS, *"live options synthetic".split()},
     "inputs": {*_BASE, *"checks feed modelfile options synthetic".split()},
+    "outputs": {*_BASE, *"batches feed inputs modelfile options scales shards sinks".split()},
     "pipeline": {
         *_READS,
         *"live feed inputs options passes batches batch_size memory probing report".split(),
-        *"counts resuming checks scales shards timing".split(),
+        *"counts outputs resuming checks shards timing".split(),
     },
     "resuming": {*_BASE, *"sinks feed options".split()},
     "running": {*_BASE, *"sinks feed batches checks counts report pipeline stages timing".split()},

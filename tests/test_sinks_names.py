@@ -183,7 +183,7 @@ def test_an_output_that_appears_during_the_run_is_kept(tmp_path, name):
         assert sink.durable == len(ROWS)
 
 
-@pytest.mark.parametrize("name", ["..", "x.npy", "x.partial", "x.h5.lock", ""])
+@pytest.mark.parametrize("name", ["..", "-", "x.npy", "x.partial", "x.h5.lock", ""])
 def test_names_that_mean_something_else_are_refused(tmp_path, name):
     """A folder called x.npy, or an output called as an unfinished one, would only mislead."""
     with pytest.raises(OutputError, match="no name for an output") as refused:

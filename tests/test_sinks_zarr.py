@@ -8,6 +8,7 @@ import warnings
 from functools import partial
 
 import google_crc32c
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorstore
@@ -21,6 +22,7 @@ from layerprobe.errors import OutputError
 from layerprobe.sinks import codecs, crc32c, grid
 from layerprobe.sinks.suite import SinkSuite
 from layerprobe.sinks.tail import Tail
+from layerprobe.sinks.zarr import ZarrContainer
 
 CODECS = {
     None: None,
@@ -178,7 +180,7 @@ def test_what_is_unpacked_has_the_size_that_it_was_made_with(compress, data, fli
     """Damaged, cut or hostile chunks are a ValueError, never other bytes or more of them."""
     data = data[: len(data) // 4 * 4]
     chain = codecs.Chain(4, compress)
-    stored = bytearray(chain.encode(data))
+    stored = bytearray(b"".join(chain.encode(data)))
     assert unpacked(chain, stored, len(data)) == data
     if size != len(data):
         with pytest.raises(ValueError, match="size"):
@@ -277,3 +279,17 @@ def test_waiting_rows_that_are_safe_are_never_written_over(tmp_path, known, left
     held = {int.from_bytes((tmp_path / name).read_bytes()[:8], "little") for name in ("+0", "+1")}
     assert held == {known, 7}
     assert left not in held
+
+
+def test_bfloat16_has_its_own_type(tmp_path):
+    """As TensorStore writes it; the bits are kept."""
+    rows = np.arange(12).reshape(3, 4).astype(ml_dtypes.bfloat16)
+    dataset = sinks.Dataset("a", rows.shape, rows.dtype)
+    container = ZarrContainer(tmp_path, [dataset], ["a"], begun=False)
+    container.write(0, 0, rows)
+    container.settle()
+    assert container.read(0, 0, 3).tobytes() == rows.tobytes()
+    container.finish("")
+    store = {"driver": "file", "path": f"{tmp_path / 'a'}/"}
+    found = tensorstore.open({"driver": "zarr3", "kvstore": store}).result().read().result()
+    assert (found.dtype, found.tobytes()) == (rows.dtype, rows.tobytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import layerprobe
 from layerprobe.backend.registry import ENGINES
 from layerprobe.commands.confined import confined, enter
 from layerprobe.commands.data_options import data_options, trust_option
-from layerprobe.commands.running import carry_out
+from layerprobe.commands.running import carry_out, rows_alone
 from layerprobe.reductions import KINDS as REDUCTIONS
 
 COMPRESSIONS = ("gzip", "lz4", "zstd")
@@ -24,6 +25,7 @@ Examples:
   layerprobe extract pairs.keras -l encoder@0 -i left=a.npy -i right=b.npy -o out
   layerprobe extract model.keras -l logits --from pool5 -i pool5.npy -o logits.h5
   layerprobe extract model.keras -l 3 -i - -o features.h5 < x.npy
+  layerprobe extract model.keras -l 3 -i x.npy -o - | python analyse.py
   layerprobe extract model.keras -l 3 -i photos/ --preprocess resnet50 -o features.h5
   layerprobe extract model.keras -l 3 -i x.npy -o features.h5 --shard 2/4
 """
@@ -54,8 +56,9 @@ def _batch_size(_: click.Context, __: click.Parameter, given: str) -> int | str:
 )  # fmt: skip
 @data_options(without="Without it, 32 rows are made up from the model's input specification.")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), metavar="OUT",
-    help="NAME.h5, NAME.zarr, or NAME for a folder of .npy files.  "
+    "--output", "-o", type=click.Path(), metavar="OUT",
+    help="NAME.h5, NAME.zarr, or NAME for a folder of .npy files; - for one .npy on "
+    "standard output.  "
     "[default: MODEL-activations.h5]",
 )  # fmt: skip
 @click.option(
@@ -147,17 +150,20 @@ def command(
     """
     from layerprobe.resuming import output_of
 
-    options["rows"] = _rows(options["rows"])
+    output, options["rows"] = options.pop("output"), _rows(options["rows"])
+    streams = output == "-"
     reads = (model, *inputs, options["architecture"], options["custom_objects"])
-    memory = options["max_memory"]
-    options = enter(options, reads, output_of(options["output"] or "here").parent)
+    memory, folder = options["max_memory"], output_of(output or "here").parent
+    options = enter(options, reads, None if streams else folder)
     options["max_memory"] = memory
-    carry_out(
-        lambda **told: layerprobe.extract(
-            model, layers, list(inputs) or None, quiet=True, **options, **told
-        ),
-        as_json=as_json,
-    )
+    with rows_alone() if streams else nullcontext(output) as place:
+        carry_out(
+            lambda **told: layerprobe.extract(
+                model, layers, list(inputs) or None, place, quiet=True, **options, **told
+            ),
+            as_json=as_json,
+            streams=streams,
+        )
 
 
 def _rows(text: str | None) -> tuple[int | None, int | None] | None:

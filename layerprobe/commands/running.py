@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
     from layerprobe.report import Report
 
 
-def carry_out(work: Callable[..., Report], *, as_json: bool) -> None:
+def carry_out(work: Callable[..., Report], *, as_json: bool, streams: bool = False) -> None:
     """Run an extraction and print its report.
 
     Args:
         work: Takes `progress`, to be called with the rows done and the rows in all, and
             `announce`, to be called with the report of what will be written.
         as_json: Whether to print one JSON object.
+        streams: Whether standard output has rows: the report goes to stderr then.
     """
     from layerprobe.summary import outlook, remarks, summary
 
@@ -49,4 +52,20 @@ def carry_out(work: Callable[..., Report], *, as_json: bool) -> None:
         report = work(progress=progress, announce=announce)
     for line in remarks(report):
         click.echo(printable(line), err=True)
-    click.echo(json.dumps(report.to_json(), indent=1) if as_json else printable(summary(report)))
+    said = json.dumps(report.to_json(), indent=1) if as_json else printable(summary(report))
+    click.echo(said, err=streams)
+
+
+@contextmanager
+def rows_alone() -> Iterator[IO[bytes]]:
+    """Give standard output to rows; what anything else prints there goes to stderr meanwhile."""
+    sys.stdout.flush()
+    before = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with os.fdopen(os.dup(before), "wb", buffering=0) as stream:
+            yield stream
+    finally:
+        sys.stdout.flush()
+        os.dup2(before, 1)
+        os.close(before)

@@ -20,7 +20,6 @@ from typing import Any, Protocol, Self
 
 import numpy.typing as npt
 
-from layerprobe.errors import OutputError
 from layerprobe.sinks.begun import (
     check_same,
     drop_unsound,
@@ -28,6 +27,7 @@ from layerprobe.sinks.begun import (
     manifest_room,
     recorded,
 )
+from layerprobe.sinks.checks import check_datasets, check_dtype
 from layerprobe.sinks.codecs import facts
 from layerprobe.sinks.disk import check_folder, check_space, disk_errors, free_space, sync
 from layerprobe.sinks.hdf5 import Hdf5Container
@@ -41,11 +41,17 @@ from layerprobe.sinks.numbers import (
     Dataset,
     Sums,
     dtype_named,
-    is_bfloat16,
     mark_rows,
     sum_of,
 )
 from layerprobe.sinks.rows import Container, RowSink
+from layerprobe.sinks.stream import (
+    StreamSink,
+    check_stream,
+    check_streamed,
+    destination,
+    place_of,
+)
 from layerprobe.sinks.target import Target, resume_command
 from layerprobe.sinks.whole import check_model_target, write_model
 from layerprobe.sinks.zarr import ZarrContainer
@@ -53,24 +59,27 @@ from layerprobe.sinks.zarr import ZarrContainer
 __all__ = [
     "Dataset",
     "Sink",
+    "StreamSink",
     "check_dtype",
     "check_model_target",
     "check_space",
+    "check_stream",
+    "check_streamed",
     "check_target",
     "complete",
+    "destination",
     "difference",
     "dtype_named",
     "free_space",
     "is_being_written",
     "open_sink",
+    "place_of",
     "resume_command",
     "stored_names",
     "sum_of",
     "unfinished",
     "write_model",
 ]
-
-_KINDS = frozenset("biufc")
 
 
 class Sink(Protocol):
@@ -145,22 +154,6 @@ def check_target(
         target.check_early(overwrite=overwrite, resume=resume)
 
 
-def check_dtype(path: str | os.PathLike[str], dtype: str | None) -> None:
-    """Check that an output can hold values of a dtype.
-
-    Raises:
-        OutputError: It cannot (exit code 2).
-    """
-    if dtype == "bfloat16" and target_of(Path(path)).container == "npy":
-        raise OutputError(
-            f"{os.fspath(path)} would be a folder of .npy files, which have no bfloat16.",
-            expected="HDF5 for it",
-            fix=f"Name the output {os.fspath(path)}.h5, or take --dtype float32 or float16.",
-            exit_code=2,
-            path=os.fspath(path),
-        )
-
-
 def unfinished(path: str | os.PathLike[str]) -> Recorded | None:
     """Return the journal of an output that a run has not finished, or None. Nothing is changed.
 
@@ -229,9 +222,7 @@ def open_sink(
     target = target_of(Path(path))
     check_compression(target, compress)
     check_folder(target.path)
-    _check_datasets(datasets)
-    for dataset in datasets:
-        check_dtype(path, dataset.dtype.name)
+    check_datasets(target, datasets)
     names = stored_names(dataset.address for dataset in datasets)
     sums = Sums(len(datasets), mark_rows(datasets))
     plan_line = recorded(datasets, names, sums, {**(plan or {}), **facts(compress)}, call or {})
@@ -270,25 +261,3 @@ def _container(
         return ZarrContainer(target.partial, datasets, names, begun=begun, compress=compress)
     kind = Hdf5Container if isinstance(target, FileTarget) else NpyContainer
     return kind(target.partial, datasets, names, begun=begun)
-
-
-def _check_datasets(datasets: Sequence[Dataset]) -> None:
-    addresses = {dataset.address for dataset in datasets}
-    rows = {dataset.shape[:1] for dataset in datasets}
-    strange = [d.dtype for d in datasets if d.dtype.kind not in _KINDS | {"V"}]
-    strange += [d.dtype for d in datasets if d.dtype.kind == "V" and not is_bfloat16(d.dtype)]
-    if len(addresses) != len(datasets) or len(rows) != 1 or rows == {()}:
-        raise OutputError(
-            f"{len(datasets)} datasets with {len(addresses)} addresses and the row counts "
-            f"{sorted(rows)} cannot be one output.",
-            expected="at least one dataset, every address once, the same rows in all",
-            exit_code=70,
-        )
-    if strange:
-        raise OutputError(
-            f"Values of dtype {strange[0]} cannot be stored.",
-            expected="booleans, integers, floats or complex numbers that NumPy has",
-            fix="Convert them to float32 first.",
-            exit_code=70,
-            dtype=str(strange[0]),
-        )

@@ -41,7 +41,7 @@ class Compression:
     name: str
     codec: str
     settings: Callable[[int], dict[str, Any]]
-    encode: Callable[[bytes, Mapping[str, Any]], bytes]
+    encode: Callable[[bytes | memoryview, Mapping[str, Any]], bytes]
     decode: Callable[[memoryview, Any], None]
 
     def describe(self, itemsize: int) -> dict[str, object]:
@@ -75,11 +75,11 @@ class Chain:
         packed = [self._compression.describe(self._itemsize)] if self._compression else []
         return [self._order, *packed, CRC32C]
 
-    def encode(self, chunk: bytes) -> bytes:
-        """Return what is stored of a chunk."""
+    def encode(self, chunk: bytes | memoryview) -> tuple[bytes | memoryview, bytes]:
+        """Return what is stored of a chunk: its bytes, and their checksum."""
         if self._compression is not None:
             chunk = self._compression.encode(chunk, self._settings)
-        return chunk + crc32c(chunk)
+        return chunk, crc32c(chunk)
 
     def longest(self, nbytes: int) -> int:
         """Return how long what is stored of a chunk can be at most."""
@@ -144,7 +144,7 @@ def _numcodecs() -> Any:
     return numcodecs
 
 
-def _gzip(data: bytes, settings: Mapping[str, Any]) -> bytes:
+def _gzip(data: bytes | memoryview, settings: Mapping[str, Any]) -> bytes:
     packer = zlib.compressobj(settings["level"], zlib.DEFLATED, _GZIP_WINDOW)
     return packer.compress(data) + packer.flush()
 
@@ -160,7 +160,7 @@ def _gunzip(data: memoryview, into: Any) -> None:
     into[:] = found
 
 
-def _zstd(data: bytes, settings: Mapping[str, Any]) -> bytes:
+def _zstd(data: bytes | memoryview, settings: Mapping[str, Any]) -> bytes:
     packed: bytes = _numcodecs().zstd.compress(data, settings["level"], settings["checksum"])
     return packed
 
@@ -184,12 +184,12 @@ def _declared(data: memoryview) -> int | None:
     return int.from_bytes(data[at : at + width], "little") + (256 if width == 2 else 0)
 
 
-def _blosc(data: bytes, settings: Mapping[str, Any]) -> bytes:
+def _blosc(data: bytes | memoryview, settings: Mapping[str, Any]) -> bytes:
     blosc = _numcodecs().blosc
     before, blosc.use_threads = blosc.use_threads, False  # threads write blocks in any order
     try:
         packed: bytes = blosc.compress(
-            np.frombuffer(data, np.dtype(f"V{settings['typesize']}")) if data else data,
+            np.frombuffer(data, f"V{settings['typesize']}") if data else data,
             settings["cname"].encode(),
             settings["clevel"],
             blosc.SHUFFLE,

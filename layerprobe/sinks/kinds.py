@@ -137,7 +137,7 @@ def target_of(path: Path) -> Target:
     """
     if path.suffix.lower() in FILE_SUFFIXES:
         return FileTarget(path)
-    if path.name in {"", ".."} or path.suffix.lower() in _NOT_A_FOLDER:
+    if path.name in {"", "..", "-"} or path.suffix.lower() in _NOT_A_FOLDER:
         raise refused(
             path,
             "is no name for an output",

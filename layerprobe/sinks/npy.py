@@ -41,12 +41,12 @@ class NpyContainer:
         self._datasets = datasets
         self._paths = [folder / f"{name}.npy" for name in names]
         self._beginners = [disk.Beginner() for _ in datasets]
-        headers = [_header(dataset) for dataset in datasets]
-        self._offsets = [len(header) for header in headers]
-        for path, dataset, header in zip(self._paths, datasets, headers, strict=True):
+        headers = [header(dataset) for dataset in datasets]
+        self._offsets = [len(head) for head in headers]
+        for path, dataset, head in zip(self._paths, datasets, headers, strict=True):
             if not begun:
-                disk.create(path, len(header) + dataset.nbytes, header)
-            elif path.stat().st_size != len(header) + dataset.nbytes:
+                disk.create(path, len(head) + dataset.nbytes, head)
+            elif path.stat().st_size != len(head) + dataset.nbytes:
                 raise OSError(None, f"{path} has another size than it was made with", str(path))
 
     def write(self, index: int, start: int, rows: Array) -> None:
@@ -87,7 +87,8 @@ class NpyContainer:
         return self._offsets[index] + row * self._datasets[index].row_bytes
 
 
-def _header(dataset: Dataset) -> bytes:
+def header(dataset: Dataset) -> bytes:
+    """Return what an .npy file of a dataset begins with."""
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         buffer,

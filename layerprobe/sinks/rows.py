@@ -18,8 +18,8 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from layerprobe.errors import OutputError
 from layerprobe.sinks import manifest as manifests
+from layerprobe.sinks.checks import check_rows, misuse
 from layerprobe.sinks.disk import disk_errors
 from layerprobe.sinks.journal import Journal, Recorded
 from layerprobe.sinks.numbers import Array, Dataset, Sums
@@ -122,7 +122,7 @@ class RowSink:
                 code 70); or the disk is full or fails (exit code 74), and nothing more is written.
         """
         self._check_open()
-        self._check_rows(start, arrays)
+        check_rows(self._datasets, (self._sums.rows, self._rows), start, arrays)
         stored = [
             np.ascontiguousarray(array, dtype=dataset.stored)
             for dataset, array in zip(self._datasets, arrays, strict=True)
@@ -163,7 +163,7 @@ class RowSink:
         """
         self._check_open()
         if self._sums.rows != self._rows:
-            raise _misuse(
+            raise misuse(
                 f"{self._target.path} was to be finished after {self._sums.rows} rows.",
                 f"all {self._rows} rows",
             )
@@ -253,31 +253,13 @@ class RowSink:
 
     def _check_open(self) -> None:
         if not self._open:
-            raise _misuse(f"{self._target.path} is finished.", "no call after the end")
-
-    def _check_rows(self, start: int, arrays: Sequence[Array]) -> None:
-        if len(arrays) != len(self._datasets):
-            raise _misuse(
-                f"{len(arrays)} arrays were given.", f"{len(self._datasets)}, one a dataset"
-            )
-        if start != self._sums.rows:
-            raise _misuse(f"Rows from {start} on were given.", f"row {self._sums.rows} next")
-        count = len(arrays[0]) if arrays[0].ndim else 0
-        if start + count > self._rows:
-            raise _misuse(f"Rows up to {start + count} were given.", f"{self._rows} rows in all")
-        for dataset, array in zip(self._datasets, arrays, strict=True):
-            wanted = (count, *dataset.row_shape)
-            if array.shape != wanted or array.dtype.newbyteorder("<") != dataset.stored:
-                raise _misuse(
-                    f"Rows of {dataset.address!r} are {array.dtype} of shape {array.shape}.",
-                    f"{dataset.dtype} of shape {wanted}",
-                )
+            raise misuse(f"{self._target.path} is finished.", "no call after the end")
 
     def _described(self, given: object) -> list[dict[str, object]]:
         entries = given if isinstance(given, list) else []
         addresses = [entry.get("address") for entry in entries]
         if addresses != [dataset.address for dataset in self._datasets]:
-            raise _misuse(f"The manifest lists the datasets {addresses}.", "those of the sink")
+            raise misuse(f"The manifest lists the datasets {addresses}.", "those of the sink")
         return [
             {
                 **entry,
@@ -289,7 +271,3 @@ class RowSink:
                 zip(entries, self._datasets, self._names, self._sums.now, strict=True)
             )
         ]
-
-
-def _misuse(what: str, expected: str) -> OutputError:
-    return OutputError(what, expected=expected, exit_code=70)

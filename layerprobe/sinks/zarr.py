@@ -179,12 +179,15 @@ class _Shards:
         while len(rows) and rows.nbytes:
             block, inside = divmod(start, size)
             count = min(size - inside, len(rows))
-            self._open[inside : inside + count] = rows[:count]
             start += count
+            if count == size:
+                self._put(block, rows[:count])
+            else:
+                self._open[inside : inside + count] = rows[:count]
+                self._open[inside + count :] = 0
+                if inside + count == size or start == self.dataset.shape[0]:
+                    self._put(block, self._open)
             rows = rows[count:]
-            if inside + count == size or start == self.dataset.shape[0]:
-                self._put(block)
-                self._open.fill(0)
 
     def chunk(self, number: int) -> Array | None:
         """Return a chunk as it lies on the disk, or None if it is missing or damaged."""
@@ -204,7 +207,6 @@ class _Shards:
         is_over = row == self.dataset.shape[0]
         full = self.grid.chunks if is_over else row // self.grid.rows * self.grid.tiles
         self._entries[full:] = MISSING  # what a run that died has put behind them does not count
-        self._open.fill(0)
         self._open[: len(waiting)] = waiting
 
     def waiting(self, count: int) -> memoryview:
@@ -223,20 +225,23 @@ class _Shards:
         self._unindexed.clear()
         return [self._path(shard) for shard in shards]
 
-    def _put(self, block: int) -> None:
-        """Write the chunks of the rows that are held: one, or the tiles of a large row."""
+    def _put(self, block: int, rows: Array) -> None:
+        """Write the chunks of as many rows as a chunk has: one, or the tiles of a large row."""
         first = block * self.grid.rows
         for number, inside, where in self.grid.pieces(first, first + self.grid.rows):
-            chunk = self._open
+            chunk = rows
             if self.grid.tiles > 1:
                 chunk = np.zeros(self.grid.chunk, self.grid.dtype)
-                chunk[inside] = self._open[where]
-            data = self._chain.encode(chunk.tobytes())
+                chunk[inside] = rows[where]
+            data = self._chain.encode(chunk.reshape(-1).view(np.uint8).data)
             shard, position = divmod(number, self.grid.per_shard)
             place = int(self._entries[number - 1].sum()) if position else self.grid.index_bytes
             with disk.open_file(self._path(shard)) as file:
-                file.write(place, memoryview(data))
-            self._entries[number] = place, len(data)
+                for part in data:
+                    file.write(place, memoryview(part))
+                    place += len(part)
+            size = sum(map(len, data))
+            self._entries[number] = place - size, size
             self._unindexed.add(shard)
 
     def _of(self, shard: int) -> Array:

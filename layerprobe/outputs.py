@@ -1,0 +1,110 @@
+"""Where the rows of an extraction go, and whether they may."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+from layerprobe.batches import planned_bytes
+from layerprobe.errors import OutputError
+from layerprobe.feed import Feed
+from layerprobe.inputs import check_distinct
+from layerprobe.layers import LayerOutput
+from layerprobe.modelfile import ModelFile
+from layerprobe.options import Options
+from layerprobe.scales import known_scales
+from layerprobe.shards import shard_name
+from layerprobe.sinks import (
+    Dataset,
+    check_dtype,
+    check_space,
+    check_stream,
+    check_streamed,
+    check_target,
+    complete,
+    destination,
+    free_space,
+    unfinished,
+)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A dump by its final name, or a stream.
+
+    Attributes:
+        path: The name; of a stream, what stands for it.
+        stream: What takes the rows as one array; None for a dump.
+    """
+
+    path: Path
+    stream: IO[bytes] | None
+
+    @classmethod
+    def of(cls, given: str | Path | IO[bytes] | None, model: Path, options: Options) -> Self:
+        """Return what was asked for; where nothing was, a file that is called after the model."""
+        default = shard_name(Path(f"{model.stem}-activations.h5"), options.part)
+        return cls(*destination(given, str(default)))
+
+    @property
+    def free(self) -> int | None:
+        """The bytes that are free for a dump."""
+        return None if self.stream is not None else free_space(self.path)
+
+    def check(
+        self,
+        wanted: Sequence[LayerOutput],
+        file: ModelFile,
+        feeds: Sequence[Feed],
+        options: Options,
+    ) -> dict[str, Any] | None:
+        """Check that it may be written; return the manifest of a dump if nothing is left to do.
+
+        Raises:
+            OutputError: It must not be written, or cannot hold what was asked for.
+        """
+        if self.stream is not None:
+            self._check_stream(self.stream, wanted, options)
+            return None
+        check_distinct(self.path, file, feeds)
+        check_dtype(self.path, options.dtype)
+        if options.resume and unfinished(self.path) is None:
+            finished = complete(self.path)
+            if finished is not None:
+                return finished
+        check_target(
+            self.path,
+            overwrite=options.overwrite,
+            resume=options.resume,
+            compress=options.compress,
+        )
+        return None
+
+    def scales(self, finished: Mapping[str, Any] | None) -> dict[str, Sequence[float]]:
+        """Return the scales of a dump that is gone on with, by address; see `known_scales`."""
+        return {} if self.stream is not None else known_scales(self.path, finished)
+
+    def check_room(self, datasets: Sequence[Dataset], options: Options) -> None:
+        """Check that there is room for it.
+
+        Raises:
+            OutputError: There is not (exit code 74), or a stream would get several arrays (2).
+        """
+        if self.stream is not None:
+            check_streamed(datasets)
+        elif not (options.resume or options.compress):  # it has its room; nobody knows how much
+            check_space(self.path, planned_bytes(datasets))
+
+    @staticmethod
+    def _check_stream(stream: IO[bytes], wanted: Sequence[LayerOutput], options: Options) -> None:
+        asked = {name: getattr(options, name) for name in ("resume", "overwrite", "compress")}
+        check_stream(stream, [row.address for row in wanted], **asked)
+        if options.dtype in ("bfloat16", "int8"):
+            raise OutputError(
+                f"An .npy has no {options.dtype}, or no place for its scale.",
+                expected="float16 or float32 for standard output",
+                fix="Take one of them, or give -o NAME.h5.",
+                exit_code=2,
+            )
