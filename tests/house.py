@@ -97,6 +97,7 @@ THIRD_PARTY = {
         "sources/hdf5.py",
         "sinks/skeleton.py",
         "sinks/manifest.py",
+        "dump/chunks.py",
         "dump/files.py",
         "backend/archive_weights.py",
         "backend/weights.py",
