@@ -57,7 +57,7 @@ def _lines(folder: Path, shape: tuple[int, ...]) -> list[str]:
     for turn in range(TURNS):
         plain = _seconds(lambda: np.fromfile(folder / "raw", "float32"))
         for name, opened in ways.items():
-            whole = plain / _seconds(lambda opened=opened: opened()[:])
+            whole = plain / _seconds(lambda opened=opened: _read(opened()[:]))
             pieces = plain / _seconds(lambda opened=opened: _batches(opened()))
             found[name].append((*_row(opened(), turn), whole, pieces))
     lines = []
@@ -82,9 +82,12 @@ def _row(array: Any, seed: int) -> tuple[float, float]:
 
 def _batches(array: Any) -> None:
     for start in range(0, len(array), BATCH):
-        found = array[start : start + BATCH]
-        if isinstance(found, np.memmap):
-            np.array(found)  # a map reads nothing before it is used
+        _read(array[start : start + BATCH])
+
+
+def _read(rows: Any) -> None:
+    if isinstance(rows, np.memmap):
+        np.array(rows)  # a map reads nothing before it is used
 
 
 def _seconds(work: Callable[[], Any]) -> float:

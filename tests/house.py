@@ -137,9 +137,12 @@ THIRD_PARTY = {
             losses printing randomness settings transposed values""".split()
         ),
     },
-    "tensorflow": {"backend/tensorflow.py"},
+    "tensorflow": {"backend/tensorflow.py", "dump/tensorflow.py"},
     "jax": {"backend/jax.py", "backend/jax_zeros.py"},
-    "torch": {"backend/torch.py", "backend/torch_graph.py", "backend/torch_pass.py"},
+    "torch": {
+        *("backend/torch.py", "backend/torch_graph.py", "backend/torch_pass.py"),
+        "dump/torch.py",
+    },
     "openvino": {"backend/openvino.py"},
     "ml_dtypes": {"backend/values.py", "sinks/numbers.py"},
     "pytest": {"sources/suite.py", "sinks/suite.py", "backend/suite.py", "backend/update_suite.py"},
