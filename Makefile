@@ -36,7 +36,7 @@ nightly: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.listing
-	$(BIN)/python -m benchmarks.extract
+	$(BIN)/python -m benchmarks.streaming
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.journal
 	$(BIN)/python -m benchmarks.function

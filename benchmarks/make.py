@@ -39,6 +39,26 @@ def one_convolution(path: Path) -> None:
     keras.Model(inputs, outputs).save(path)
 
 
+def small_cnn(path: Path) -> None:
+    """Save a CNN of four convolutions and pooled features: 49 kB a row go in, 1 kB comes out."""
+    import keras
+
+    tensor = inputs = keras.Input((SIDE, SIDE, 3), name="images")
+    for filters in (32, 64, 128, 256):
+        tensor = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(tensor)
+        tensor = keras.layers.MaxPooling2D()(tensor)
+    features = keras.layers.GlobalAveragePooling2D(name="features")(tensor)
+    keras.Model(inputs, keras.layers.Dense(10)(features)).save(path)
+
+
+def wide(path: Path) -> None:
+    """Save one wide layer: 64 bytes a row go in, 66 kB come out."""
+    import keras
+
+    inputs = keras.Input((16,), name="numbers")
+    keras.Model(inputs, keras.layers.Dense(16_384, name="wide")(inputs)).save(path)
+
+
 def images(path: Path, rows: int) -> None:
     """Write random images, float32 from 0 to 1, to an .npy or HDF5 file, a part at a time."""
     shape = (rows, SIDE, SIDE, 3)
@@ -65,12 +85,19 @@ def digits(path: Path, rows: int) -> None:
     np.save(path, np.resize(sample, (rows, *sample.shape[1:])))
 
 
+def numbers(path: Path, rows: int) -> None:
+    """Write random rows of 16 numbers, as an .npy file."""
+    np.save(path, np.random.default_rng(0).random((rows, 16), np.float32))
+
+
 _MODELS = {
     "resnet": resnet,
     "small-resnet": small_resnet,
     "one-convolution": one_convolution,
+    "small-cnn": small_cnn,
+    "wide": wide,
 }
-_ROWS = {"images": images, "digits": digits}
+_ROWS = {"images": images, "digits": digits, "numbers": numbers}
 
 
 def main() -> None:

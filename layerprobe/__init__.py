@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from layerprobe.dump.state import show
     from layerprobe.dump.verify import verify
     from layerprobe.extraction import extract, resume
+    from layerprobe.merging import merge
     from layerprobe.modelfile import ModelFile
     from layerprobe.modelfile.audit.findings import Audit
     from layerprobe.modelfile.verdicts import audit
@@ -65,6 +66,7 @@ __all__ = [
     "list_backends",
     "list_layers",
     "load",
+    "merge",
     "open_dump",
     "recompute",
     "resume",
@@ -86,6 +88,7 @@ _LAZY = {
     "list_backends": "layerprobe.api",
     "list_layers": "layerprobe.api",
     "load": "layerprobe.api",
+    "merge": "layerprobe.merging",
     "open_dump": "layerprobe.dump",
     "recompute": "layerprobe.recomputing",
     "resume": "layerprobe.extraction",

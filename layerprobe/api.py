@@ -186,8 +186,8 @@ def train(
             optimizer's), epochs (1), batch_size (32), shuffle (True; rows in another order each
             epoch), seed (of that order and of the layers' random numbers, 0), phase ("train", or
             "test": nothing is dropped, and batches are normalised by the statistics), device,
-            backend (see `load`), overwrite (replace a .keras file), quiet (keep what frameworks
-            print at their start off stderr).
+            backend, trust (see `load`), overwrite (replace a .keras file), quiet (keep what
+            frameworks print at their start off stderr).
 
     Returns:
         The loss of each epoch, and what was saved.

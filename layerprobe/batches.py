@@ -34,12 +34,6 @@ def row_range(rows: tuple[int | None, int | None] | None, available: int) -> tup
     return start, stop
 
 
-def rows_a_pass(compute: Pass, asked: int, rows: int) -> int:
-    """Return the batch size: what was asked for, unless the model fixes it."""
-    fixed = [shape[0] for shape in compute.inputs if shape[0] is not None]
-    return fixed[0] if fixed else min(asked, rows)
-
-
 def read(feeds: Sequence[Feed], start: int, stop: int) -> list[Array]:
     """Return some rows of each input."""
     return [feed.read(start, stop) for feed in feeds]

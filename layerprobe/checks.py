@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from layerprobe.batches import Stored, row_range
 from layerprobe.errors import DataError, ModelError
 from layerprobe.feed import Feed
 from layerprobe.layers import LayerOutput
+from layerprobe.memory import machine_memory
 from layerprobe.modelfile import ModelFile
 from layerprobe.options import Options
 from layerprobe.sinks import Dataset
@@ -29,13 +29,30 @@ def check_data(
     """Return the range of rows that is asked for, if it, the dtypes and the memory are right.
 
     Raises:
-        DataError: The range is not within the rows, or a dtype is not the input's.
+        DataError: The range is not within the rows, or a dtype is not the input's, or the rows of
+            a stream are to be divided.
         ModelError: A batch does not fit into this machine.
     """
     check_feeds(feeds, options)
+    if options.part is not None:
+        _check_divisible(feeds)
     start, stop = row_range(options.rows, feeds[0].rows)
-    check_memory(file, wanted, begin, min(options.batch_size, stop - start))
+    batch = 1 if isinstance(options.batch_size, str) else options.batch_size
+    check_memory(file, wanted, begin, min(batch, stop - start))
     return start, stop
+
+
+def _check_divisible(feeds: Sequence[Feed]) -> None:
+    for feed in feeds:
+        if not feed.source.seekable:
+            raise DataError(
+                f"{feed.source.location} cannot be divided into shards: nothing tells whether all "
+                "of them get the same rows.",
+                expected="a file that every shard can read",
+                fix="Write the stream to a file first, and give that.",
+                exit_code=2,
+                location=feed.source.location,
+            )
 
 
 def check_memory(
@@ -49,9 +66,8 @@ def check_memory(
     Raises:
         ModelError: It does not fit (exit code 77).
     """
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
+    there = machine_memory()
+    if there is None:
         return
     needed = [row for row in file.table.needed(wanted, begin) if row.bytes_per_row]
     largest = max(needed, key=lambda row: row.bytes_per_row or 0, default=None)

@@ -42,6 +42,7 @@ _ELSEWHERE = {
     "doctor": "layerprobe.commands.doctor",
     "extract": "layerprobe.commands.extract",
     "list-layers": "layerprobe.commands.list_layers",
+    "merge": "layerprobe.commands.merge",
     "resume": "layerprobe.commands.resume",
     "show": "layerprobe.commands.show",
     "train": "layerprobe.commands.train",

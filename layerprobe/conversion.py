@@ -78,7 +78,8 @@ def _compared(built: Model, path: Path, rows: list[np.ndarray[Any, Any]]) -> tup
     from layerprobe.backend import function
     from layerprobe.backend.compat import load_archive, named_outputs
 
-    other = load_archive(path)
+    with path.open("rb") as file:
+        other = load_archive(file)
     theirs = named_outputs(other)
     shared = [
         row.address

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from layerprobe.backend import engine as engines
-from layerprobe.errors import TrustError
+from layerprobe.errors import ModelError, TrustError
 from layerprobe.layers import LayerOutput
 from layerprobe.loss_reader import LAMBDA_NAMES, read_formula
 from layerprobe.modelfile import ModelFile
 from layerprobe.modelfile.audit.rules import LAMBDAS, REFUSE
 from layerprobe.modelfile.reading import Reading
 from layerprobe.modelfile.upgrade import AS_SAVED, upgrade
+from layerprobe.modelfile.upgrade.keras2 import HARD_SIGMOID_PACKAGE
 from layerprobe.options import Options
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def refuse_unrun(
         ModelError: The file is of a kind that is not known to be read rightly.
     """
     refuse_untrusted(file, reading_of(options))
+    _ = file.sha256  # before `build` sees whether the file is still the same: the manifest has it
     if options.custom_objects is not None:
         return  # what that file brings along only the live model tells
     unrun = upgrade(file.contents, reading_of(options)).unrun
@@ -89,21 +91,57 @@ def refuse_unrun(
             raise error
 
 
+def refuse_unsavable(file: ModelFile, reading: Reading) -> None:
+    """Refuse a model that could not be saved whole, so that Keras alone opens it again.
+
+    Raises:
+        TrustError: The audit refuses it, or a layer needs code that is not trusted.
+        ModelError: It needs code of layerprobe.
+    """
+    refuse_untrusted(file, reading)
+    upgraded = upgrade(file.contents, reading)
+    for error in upgraded.unrun.values():
+        told = str(error)
+        raise TrustError(
+            told.partition("\n")[0],
+            expected="layers that Keras alone builds, as the whole model is saved",
+            fix=f"If you trust the file to run it: --trust {file.sha256}"
+            if "--trust" in told
+            else "layerprobe.load builds the rest, and layerprobe.backend.get_updates trains it.",
+            path=str(file.path),
+        )
+    if f"{HARD_SIGMOID_PACKAGE}>" in str(upgraded.config):
+        raise ModelError(
+            f"{file.path} needs code of layerprobe, which a .keras file cannot hold.",
+            fix="layerprobe.load builds it, and layerprobe.backend.get_updates trains it.",
+            path=str(file.path),
+        )
+
+
 def build(
     file: ModelFile,
     selected: engines.Selected,
     reading: Reading = AS_SAVED,
     custom_objects: str | None = None,
 ) -> Model:
-    """Return the live model of a model file on the chosen engine."""
+    """Return the live model of a model file on the chosen engine.
+
+    Raises:
+        TrustError: It must not be built, or is not the file any more that was judged.
+        ModelError: It cannot be read rightly.
+    """
     # Imports Keras, so not before the engine is chosen.
     from layerprobe.backend.finite import nonfinite_weights
     from layerprobe.backend.loading import build as build_model
 
     refuse_untrusted(file, reading)
+    file.judged.check()
     first = selected.engine.RUNS_CHANNELS_FIRST
-    model = build_model(
-        file, runs_channels_first=first, reading=reading, custom_objects=custom_objects
-    )
+    try:
+        model = build_model(
+            file, runs_channels_first=first, reading=reading, custom_objects=custom_objects
+        )
+    finally:
+        file.judged.check()  # weights are read by name; and a change is why they do not fit
     model.notes = (*model.notes, *nonfinite_weights(model.keras))
     return model

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 from layerprobe.errors import DataError, OutputError
 from layerprobe.reductions import Reductions
+from layerprobe.shards import shard_of
 from layerprobe.sources import SourceOptions, names_in, sizes
 
 PHASES = ("test", "train")
+AUTO = "auto"
 DTYPES = ("float16", "bfloat16", "float32", "int8")
 
 
@@ -47,9 +49,11 @@ class InputOptions:
 class Options(InputOptions):
     """How to extract, apart from what and where; see `layerprobe.extract` for the meanings."""
 
-    batch_size: int = 32
+    batch_size: int | str = 32
     rows: tuple[int | None, int | None] | None = None
+    shard: str | Sequence[int] | None = None
     dtype: str | None = None
+    compress: str | None = None
     device: str | None = None
     backend: str | None = None
     threads: int | None = None
@@ -67,6 +71,7 @@ class Options(InputOptions):
     custom_objects: str | None = None
     architecture: str | None = None
     trust: str | None = None
+    max_memory: int | None = None
     strict_dtype: bool = False
     fail_on_nan: bool = False
     overwrite: bool = False
@@ -83,7 +88,13 @@ class Options(InputOptions):
         """What is done to each output before it leaves the device."""
         return Reductions(self.select, self.reduce, self.project, self.topk, self.seed)
 
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """Which shard is to be computed, and of how many; None for all rows."""
+        return shard_of(self.shard)
+
     def __post_init__(self) -> None:
+        self._check_batches()
         self._check_samples()
         if self.phase not in (None, *PHASES):
             raise DataError(
@@ -97,14 +108,32 @@ class Options(InputOptions):
                 expected="whole numbers from 0",
                 exit_code=2,
             )
-        if self.batch_size < 1:
-            raise DataError(
-                f"The batch size is {self.batch_size}.", expected="1 or more", exit_code=2
-            )
         if self.dtype not in (None, *DTYPES):
             raise OutputError(
                 f"The dtype {self.dtype!r} is not known.",
                 expected=f"one of {', '.join(DTYPES)}",
+                exit_code=2,
+            )
+
+    def _check_batches(self) -> None:
+        automatic = self.batch_size == AUTO
+        if not automatic and (isinstance(self.batch_size, str) or self.batch_size < 1):
+            raise DataError(
+                f"The batch size is {self.batch_size}.",
+                expected=f"1 or more, or {AUTO}",
+                exit_code=2,
+            )
+        if shard_of(self.shard) and self.batch_size == AUTO:
+            raise DataError(
+                "Shards of one extraction need one batch size, and each would find its own.",
+                fix=f"Give a number in place of --batch-size {AUTO}.",
+                exit_code=2,
+            )
+        if shard_of(self.shard) and self.dtype == "int8":
+            raise DataError(
+                "Shards of one extraction need the same scales, and each would find its own.",
+                expected="floating numbers for --shard",
+                fix="Leave out --dtype int8, or take --dtype float16.",
                 exit_code=2,
             )
 
@@ -148,6 +177,7 @@ class TrainingOptions(InputOptions):
     phase: str = "train"
     device: str | None = None
     backend: str | None = None
+    trust: str | None = None
     overwrite: bool = False
     quiet: bool = False
 

@@ -2,6 +2,9 @@
 
 In the training phase random numbers depend on the seed and the batch's first row alone, not on what
 was computed before; and a batch is never filled up, since its rows may influence each other there.
+
+A device that has no memory for a batch is given pieces of it from there on, where rows do not
+influence each other: the rows and their order stay.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerprobe.backend import engine as engines
+from layerprobe.errors import BackendError
 from layerprobe.feed import Feed
 from layerprobe.layers import LayerOutput, Shape
 from layerprobe.options import Options
@@ -38,6 +42,8 @@ class Pass:
         fills: Whether a batch may be filled up with copies of a row.
         inputs: The shape of each input.
         outputs: The address and the shape of each output.
+        eager: Whether to compute layer by layer and not by what was compiled; not in training.
+        piece: How many rows a pass the device had memory for; None while it had for all.
         scales: Of those outputs that are quantised, to be set before the first call; None if there
             is none.
     """
@@ -55,6 +61,8 @@ class Pass:
         self._seed = options.seed
         self._samples = options.mc_samples
         self.fills = not options.training
+        self.eager = False
+        self.piece: int | None = None
         self.inputs: list[Shape] = [symbol.shape for symbol in function.plan.inputs]
         self._tallied = tuple(tallied)
         self.scales = scales
@@ -75,6 +83,13 @@ class Pass:
         if not self._function.draws:
             notes.append("no layer draws random numbers: every pass gives the same")
         return notes
+
+    @property
+    def remarks(self) -> list[str]:
+        """What happened on the way."""
+        if self.piece is None:
+            return []
+        return [f"out of memory: batches were computed in pieces of {self.piece} rows"]
 
     def tallies(self, results: Sequence[Array]) -> list[Array | None]:
         """Return for each of `outputs` the tally that a call returned with it, or None.
@@ -117,8 +132,32 @@ class Pass:
     def _once(self, batch: Sequence[Array], row: int, sample: int) -> list[Array]:
         if self._training:
             self._function.seed((self._seed, row, sample))
-        results: list[Array] = self._function(batch)
+        while True:
+            try:
+                return self._in_pieces(batch)
+            except BackendError as error:
+                size = self.piece or len(batch[0])
+                if not error.fields.get("out_of_memory") or not self._divides or size == 1:
+                    raise
+                self.piece = size // 2
+
+    def _in_pieces(self, batch: Sequence[Array]) -> list[Array]:
+        if self.piece is None or self.piece >= len(batch[0]):
+            return self._compute(batch)
+        pieces = []
+        for at in range(0, len(batch[0]), self.piece):
+            rows = [array[at : at + self.piece] for array in batch]
+            pieces.append(self._compute(rows))
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+    def _compute(self, batch: Sequence[Array]) -> list[Array]:
+        eager = self.eager and not self._training
+        results: list[Array] = (self._function.eagerly if eager else self._function)(batch)
         return results
+
+    @property
+    def _divides(self) -> bool:
+        return not self._training and all(shape[0] is None for shape in self.inputs)
 
 
 def make_pass(

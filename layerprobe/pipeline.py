@@ -18,34 +18,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from layerprobe.backend import engine as engines
+from layerprobe.batch_size import rows_a_pass
 from layerprobe.batches import planned_bytes
-from layerprobe.beginning import Begun, begun_with
-from layerprobe.checks import check_data, odd_name
+from layerprobe.checks import check_data
 from layerprobe.counts import Counts
-from layerprobe.errors import LayerNotFound, OutputError
-from layerprobe.feed import Feed, Given, close_feeds, open_feeds
-from layerprobe.layers import LayerOutput, TensorSpec
+from layerprobe.errors import LayerNotFound
+from layerprobe.feed import Feed, Given, close_feeds
+from layerprobe.inputs import check_distinct, open_inputs
+from layerprobe.layers import LayerOutput
 from layerprobe.live import build, reading_of, refuse_unrun
+from layerprobe.memory import default_memory, peak_memory
 from layerprobe.modelfile import ModelFile, open_model
-from layerprobe.options import InputOptions, Options
+from layerprobe.options import Options
 from layerprobe.passes import Pass, make_pass
+from layerprobe.probing import Forecast, Probe, probe
 from layerprobe.report import Report, cast_notes
 from layerprobe.resuming import call_of
 from layerprobe.scales import known_scales
+from layerprobe.shards import shard_name, shard_rows
 from layerprobe.sinks import (
     Dataset,
     check_dtype,
     check_space,
     check_target,
     complete,
+    free_space,
     unfinished,
 )
-from layerprobe.synthetic import synthetic_rows
-
-Array = np.ndarray[Any, Any]
+from layerprobe.timing import Times
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Plan:
         model: The model file's description.
         datasets: What will be written: address, shape (rows first), dtype.
         rows: The range of rows of the input, first included, last excluded.
+        whole: That of all shards together.
         batch_size: Rows a pass.
         engine: Name of the engine.
         device: The device it uses.
@@ -64,11 +66,14 @@ class Plan:
         layers: The addresses of the layer outputs.
         call: What was asked for, as the journal keeps it.
         complete: The manifest of the dump, if it is there already and was to be gone on with.
+        forecast: What it will take.
+        first: What was computed already.
     """
 
     model: ModelFile
     datasets: tuple[Dataset, ...]
     rows: tuple[int, int]
+    whole: tuple[int, int]
     batch_size: int
     engine: str
     device: str
@@ -80,7 +85,8 @@ class Plan:
     layers: tuple[str, ...]
     call: dict[str, object]
     complete: dict[str, Any] | None
-    begun: Begun = field(repr=False)
+    forecast: Forecast
+    first: Probe = field(repr=False)
 
     @property
     def row_count(self) -> int:
@@ -88,7 +94,12 @@ class Plan:
         return self.rows[1] - self.rows[0]
 
     def report(
-        self, seconds: float = 0.0, counts: Sequence[Counts] = (), *, dry_run: bool = True
+        self,
+        seconds: float = 0.0,
+        counts: Sequence[Counts] = (),
+        times: Times | None = None,
+        *,
+        dry_run: bool = True,
     ) -> Report:
         """Return what this extraction writes, or has written."""
         pairs = zip(self.datasets, counts, strict=False)
@@ -101,8 +112,10 @@ class Plan:
             seconds=seconds,
             nonfinite={d.address: c for d, c in pairs if c},
             nan_in_inputs={feed.spec.name: feed.nan for feed in self.feeds if feed.nan},
-            notes=self.notes,
+            notes=(*self.notes, *self.compute.remarks),
             dry_run=dry_run,
+            forecast=self.forecast,
+            times=times,
         )
 
     def __enter__(self) -> Self:
@@ -129,37 +142,62 @@ def plan(
             the output.
     """
     file, wanted, begin = _selected(model, layers, options)
-    target = Path(output or f"{file.path.stem}-activations.h5")
-    refuse_unrun(file, wanted, begin, options)
+    target = Path(output or shard_name(Path(f"{file.path.stem}-activations.h5"), options.part))
     with ExitStack() as undo:
         feeds, notes = open_inputs(file, wanted, begin, given, options)
         undo.callback(close_feeds, feeds)
         finished = _check_output(target, file, feeds, options)
-        rows = check_data(file, wanted, begin, feeds, options)
+        whole = check_data(file, wanted, begin, feeds, options)
         selected = _engine(options)
         built = build(file, selected, reading_of(options), options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
-        begun, datasets = begun_with(compute, feeds, rows, options, known_scales(target, finished))
-        if not options.resume:  # what was begun has its room
-            check_space(target, planned_bytes(datasets))
+        batch_size, rows = _divided(compute, feeds, whole, target, options)
+        found = probe(compute, feeds, rows, batch_size, options, known_scales(target, finished))
+        _check_room(target, found, options)
         undo.pop_all()
     return Plan(
         model=file,
-        datasets=datasets,
+        datasets=found.datasets,
         rows=rows,
-        batch_size=begun.batch_size,
+        whole=whole,
+        batch_size=batch_size,
         engine=selected.name,
         device=selected.device,
         output=target,
-        notes=(*built.notes, *compute.notes, *notes, *cast_notes(feeds, datasets, begun.first)),
+        notes=(*built.notes, *compute.notes, *notes, *cast_notes(feeds, found)),
         options=options,
         compute=compute,
         feeds=feeds,
         layers=tuple(row.address for row in wanted),
         call=call_of(model, layers, given, options),
         complete=finished,
-        begun=begun,
+        forecast=Forecast(peak_memory(), found.seconds, free_space(target)),
+        first=found,
     )
+
+
+def _check_room(target: Path, found: Probe, options: Options) -> None:
+    if not (options.resume or options.compress):  # what was begun has its room; is not known
+        check_space(target, planned_bytes(found.datasets))
+
+
+def _divided(
+    compute: Pass,
+    feeds: Sequence[Feed],
+    whole: tuple[int, int],
+    target: Path,
+    options: Options,
+) -> tuple[int, tuple[int, int]]:
+    """Return the rows a pass, and those of the shard that is asked for."""
+    begun = None
+    if options.resume:  # a size that was found is found again nowhere else
+        line = unfinished(target)
+        known = complete(target) if line is None else line.plan.get("plan")
+        begun = (known or {}).get("options", {}).get("batch_size")
+    limit = options.max_memory or default_memory()
+    count = whole[1] - whole[0]
+    batch_size = rows_a_pass(compute, feeds, options.batch_size, count, limit, begun)
+    return batch_size, shard_rows(whole, batch_size, options.part)
 
 
 def _check_output(
@@ -172,14 +210,16 @@ def _check_output(
         finished = complete(target)
         if finished is not None:
             return finished
-    check_target(target, overwrite=options.overwrite, resume=options.resume)
+    check_target(
+        target, overwrite=options.overwrite, resume=options.resume, compress=options.compress
+    )
     return None
 
 
 def _selected(
     model: str | Path, layers: Sequence[str], options: Options
 ) -> tuple[ModelFile, list[LayerOutput], list[LayerOutput]]:
-    """Check the engine and open the model; return it, the outputs wanted, and those to start at."""
+    """Check the engine and open the model; return it, the outputs wanted, and those to begin at."""
     engines.check_choice(options.backend, options.device, options.threads)
     file = open_model(model, options.architecture)
     wanted = file.table.select(layers)
@@ -189,67 +229,12 @@ def _selected(
             expected="the address of at least one, or 'all'",
             fix=f"List them with: layerprobe list-layers {file.path}",
         )
-    return file, wanted, [file.table.find(address) for address in options.start]
+    begin = [file.table.find(address) for address in options.start]
+    refuse_unrun(file, wanted, begin, options)
+    return file, wanted, begin
 
 
 def _engine(options: Options) -> engines.Selected:
     return engines.select(
         options.backend, device=options.device, threads=options.threads, quiet=options.quiet
     )
-
-
-def open_inputs(
-    file: ModelFile,
-    wanted: Sequence[LayerOutput],
-    begin: Sequence[LayerOutput],
-    given: Given | None,
-    options: InputOptions,
-) -> tuple[list[Feed], list[str]]:
-    """Open the data for the tensors to feed, or make it up; return it with notes."""
-    if begin:
-        specs = [TensorSpec(row.address, row.output_shape, row.dtype) for row in begin]
-    else:
-        specs = _needed_inputs(file, wanted)
-    limits = {s.name: n for s in specs if (n := file.token_limit(s.name)) is not None}
-    if given is not None:
-        unused = () if begin else [s.name for s in file.inputs if s not in specs]
-        return open_feeds(given, specs, limits, unused, options.sources), [*odd_name(file)]
-    made = synthetic_rows(specs, limits)
-    rows = next(iter(made.values())).shape[0]
-    return open_feeds(made, specs, limits), [
-        *odd_name(file),
-        f"no --input given: {rows} rows made up from the model's input specification",
-    ]
-
-
-def _needed_inputs(file: ModelFile, wanted: Sequence[LayerOutput]) -> list[TensorSpec]:
-    """Return the model's inputs that the wanted layer outputs depend on."""
-    by_address = {row.address: row for row in file.table.with_insides()}
-    waiting = [row.address for row in wanted]
-    reached: set[str] = set()
-    while waiting:
-        address = waiting.pop()
-        if address not in reached:
-            reached.add(address)
-            waiting += by_address[address].inbound
-    return [spec for spec in file.inputs if spec.name in reached]
-
-
-def check_distinct(target: Path, file: ModelFile, feeds: Sequence[Feed]) -> None:
-    """Make sure that an output is not the model or the data.
-
-    Raises:
-        OutputError: It is (exit code 2).
-    """
-    if not target.exists():
-        return
-    data = [(f"the data for {feed.spec.name}", p) for feed in feeds for p in feed.source.files]
-    for what, path in [("the model", file.path), *data]:
-        if target.samefile(path):
-            raise OutputError(
-                f"The output {target} is also {what}.",
-                expected="a file of its own for the output",
-                fix="Give the output another name.",
-                exit_code=2,
-                path=str(target),
-            )

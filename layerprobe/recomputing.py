@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import numpy as np
 from layerprobe.batches import computed, read
 from layerprobe.dump import Dump, open_dump
 from layerprobe.errors import DataError
-from layerprobe.feed import Given
+from layerprobe.feed import Feed, Given
 from layerprobe.options import Options
 from layerprobe.pipeline import Plan, plan
 from layerprobe.resuming import check_own_code
+from layerprobe.seen import Seen
 from layerprobe.sinks import Dataset
 from layerprobe.sources import STDIN
 
@@ -58,7 +59,10 @@ def recompute(
     trust: str | None = None,
     quiet: bool = False,
 ) -> Recomputed:
-    """Compute some rows of a dump anew, each in its batch, and compare them.
+    """Compute some rows of a dump anew, each in its batch, layer by layer, and compare them.
+
+    What was compiled for the dump is not used, but in the training phase, where only it draws the
+    same random numbers, and for rows that hold NaN or Inf.
 
     Args:
         path: A complete dump.
@@ -87,6 +91,7 @@ def recompute(
 
 def _options(manifest: Mapping[str, Any], backend: str | None, *, quiet: bool) -> Options:
     kept = dict(manifest["options"])
+    kept.pop("trust", None)  # a record alone
     start = tuple(kept.pop("from"))
     lambdas = tuple(kept.pop("lambdas").items())
     engine = backend or manifest["engine"]
@@ -95,7 +100,8 @@ def _options(manifest: Mapping[str, Any], backend: str | None, *, quiet: bool) -
         **kept,
         start=start,
         lambdas=lambdas,
-        rows=tuple(manifest["rows"]),
+        rows=tuple(manifest.get("whole", manifest["rows"])),  # batches begin there
+        shard=manifest.get("shard"),
         backend=engine,
         device=device,
         resume=True,
@@ -127,14 +133,31 @@ def _check(dump: Dump, planned: Plan) -> None:
     for feed, entry in zip(planned.feeds, dump.manifest["inputs"], strict=True):
         known = list(feed.source.shape) == entry["shape"]
         if known and entry["bytes"] is None:
-            feed.read(min(planned.rows[0] + planned.batch_size, planned.rows[1]), planned.rows[1])
-            known = feed.seen.describe()["sha256_of_rows"] == entry["sha256_of_rows"]
+            known = all(
+                _hash(feed, *rows) == wanted for rows, wanted in _hashes(dump.manifest, entry)
+            )
         if not known:
             raise DataError(
                 f"The rows that {dump.path} was made from are not there.",
                 expected=f"{entry['location']} with the shape {tuple(entry['shape'])}",
                 path=str(dump.path),
             )
+
+
+def _hashes(
+    manifest: Mapping[str, Any], entry: Mapping[str, Any]
+) -> Iterator[tuple[tuple[int, int], str]]:
+    """Yield ranges of rows with their hash: all, or those of the parts that a dump was made of."""
+    at = manifest["inputs"].index(entry)
+    everything = {"rows": manifest["rows"], "sha256_of_rows": [entry["sha256_of_rows"]] * (at + 1)}
+    for part in manifest.get("parts", [everything]):
+        yield tuple(part["rows"]), part["sha256_of_rows"][at]
+
+
+def _hash(feed: Feed, start: int, stop: int) -> object:
+    seen = Seen(None)
+    seen.add(feed.source.read(start, stop), start)
+    return seen.describe()["sha256_of_rows"]
 
 
 def _compared(dump: Dump, planned: Plan, chosen: list[int]) -> Recomputed:
@@ -144,6 +167,9 @@ def _compared(dump: Dump, planned: Plan, chosen: list[int]) -> Recomputed:
     for row in chosen:
         first = begin + row // planned.batch_size * planned.batch_size
         block = read(planned.feeds, first, min(first + planned.batch_size, end))
+        # By another road than the rows came; but engines do other things to NaN where they have
+        # fused layers.
+        planned.compute.eager = all(_is_finite(rows[begin + row - first]) for rows in block)
         _, results = next(computed(planned.compute, block, first, planned.batch_size))
         for dataset, result in zip(planned.datasets, results, strict=False):  # tallies follow
             stored = np.asarray(dump[dataset.address][row]).astype(np.float64)
@@ -154,6 +180,10 @@ def _compared(dump: Dump, planned: Plan, chosen: list[int]) -> Recomputed:
             finite = np.abs(stored[np.isfinite(stored)])
             scales[name] = max(scales[name], float(finite.max()) if finite.size else 0.0)
     return Recomputed(tuple(chosen), errors, scales)
+
+
+def _is_finite(row: Array) -> bool:
+    return row.dtype.kind not in "fc" or bool(np.isfinite(row).all())
 
 
 def _step(dataset: Dataset, stored: Array) -> Any:

@@ -1,22 +1,25 @@
-"""What an extraction says of itself: the report for its caller, the manifest for the dump."""
+"""What an extraction says of itself: the report for its caller, the manifest for the dump.
+
+The words for people are in `summary`.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from layerprobe.batches import planned_bytes
 from layerprobe.counts import Counts
 from layerprobe.errors import OutputError
+from layerprobe.probing import Forecast, Probe
 from layerprobe.sinks import Dataset, difference
 from layerprobe.sources import names_in, sizes
+from layerprobe.timing import Times
 
 if TYPE_CHECKING:
     from layerprobe.feed import Feed
@@ -44,6 +47,8 @@ class Report:
         notes: What the user should know: casts, made-up rows, upgrades.
         dry_run: Whether nothing was written.
         was_complete: Whether there was nothing left to do.
+        forecast: What it takes; None where nothing was computed.
+        times: Where the time went; None where nothing was written.
     """
 
     path: Path
@@ -57,6 +62,8 @@ class Report:
     notes: tuple[str, ...]
     dry_run: bool
     was_complete: bool = False
+    forecast: Forecast | None = None
+    times: Times | None = None
 
     @property
     def bytes(self) -> int:
@@ -78,47 +85,9 @@ class Report:
             "notes": list(self.notes),
             "dry_run": self.dry_run,
             "was_complete": self.was_complete,
+            "forecast": None if self.forecast is None else self.forecast.to_json(),
+            "times": None if self.times is None else self.times.to_json(),
         }
-
-
-def remarks(report: Report) -> Iterator[str]:
-    """Yield what the user should know besides the result, a line each."""
-    for note in report.notes:
-        yield f"note: {note}"
-    for name, count in report.nan_in_inputs.items():
-        yield f"warning: NaN values in the rows for {name}: {count:,}"
-    for dataset in report.datasets:
-        counts = report.nonfinite.get(dataset.address, Counts())
-        yield from (f"warning: {line}" for line in counts.warnings(dataset) if counts)
-
-
-def summary(report: Report) -> str:
-    """Return the result for people: a line for each dataset, and one for the whole."""
-    cells = [(d.address, " x ".join(map(str, d.shape)), str(d.dtype)) for d in report.datasets]
-    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-    size = f"{report.rows:,} rows, {_bytes(report.bytes)}"
-    engine = f"{report.engine} on {report.device}"
-    if report.was_complete:
-        lines.append(f"{report.path} is complete already: {size} ({engine})")
-    elif report.dry_run:
-        lines.append(f"would write {size} to {report.path} ({engine})")
-    else:
-        speed = report.rows / report.seconds if report.seconds else 0.0
-        took = f"{report.seconds:.2f} s, {speed:,.0f} rows/s, {engine}"
-        lines.append(f"wrote {size} to {report.path} ({took})")
-    return "\n".join(lines)
-
-
-def _bytes(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
@@ -138,6 +107,7 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
         "layers": list(plan.layers),
         "inputs": [feed.describe(plan.rows) for feed in plan.feeds],
         "rows": list(plan.rows),
+        **_sharded(plan),
         "engine": plan.engine,
         "device": plan.device,
         "versions": _versions(),
@@ -150,11 +120,17 @@ def manifest_of(plan: Plan, counts: Sequence[Counts]) -> dict[str, object]:
     }
 
 
+def _sharded(plan: Plan) -> dict[str, object]:
+    part = plan.options.part
+    return {} if part is None else {"shard": list(part), "whole": list(plan.whole)}
+
+
 def _options(plan: Plan) -> dict[str, object]:
     options = plan.options
     return {
         "batch_size": plan.batch_size,
         "dtype": options.dtype,
+        "compress": options.compress,
         "from": list(options.start),
         "phase": "train" if options.training else "test",
         "seed": options.seed,
@@ -175,7 +151,13 @@ def _options(plan: Plan) -> dict[str, object]:
         "lambdas": dict(options.lambdas),
         "custom_objects": options.custom_objects,
         "architecture": options.architecture,
+        "trust": options.trust and options.trust.lower(),
     }
+
+
+def _compared(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without what is a record alone: who goes on has to give trust again."""
+    return {key: value for key, value in options.items() if key != "trust"}
 
 
 def plan_of(plan: Plan) -> dict[str, object]:
@@ -185,9 +167,8 @@ def plan_of(plan: Plan) -> dict[str, object]:
     """
     described = {**manifest_of(plan, [Counts()] * len(plan.datasets)), **_unlisted(plan)}
     inputs = [{k: v for k, v in f.describe().items() if k not in _OF_ROWS} for f in plan.feeds]
-    return {key: value for key, value in described.items() if key != "datasets"} | {
-        "inputs": inputs
-    }
+    described |= {"inputs": inputs, "options": _compared(_options(plan))}
+    return {key: value for key, value in described.items() if key != "datasets"}
 
 
 def _unlisted(plan: Plan) -> dict[str, object]:
@@ -205,7 +186,7 @@ def finished_report(
     """
     listed = manifest["datasets"]
     if plan is not None:
-        known = {**manifest, "threads": plan["threads"]}
+        known = {**manifest, "threads": plan["threads"], "options": _compared(manifest["options"])}
         known["inputs"] = [
             {k: v for k, v in one.items() if k not in _OF_ROWS} for one in manifest["inputs"]
         ]
@@ -239,10 +220,9 @@ def finished_report(
     )
 
 
-def cast_notes(
-    feeds: Sequence[Feed], datasets: Sequence[Dataset], first: Sequence[np.ndarray[Any, Any]]
-) -> list[str]:
+def cast_notes(feeds: Sequence[Feed], found: Probe) -> list[str]:
     """Return, for the user, where values are kept as another dtype than they came in."""
+    datasets, (_, first) = found.datasets, found.batches[0]
     notes = [feed.cast_note for feed in feeds if feed.cast_note]
     pairs = zip(datasets, first, strict=False)  # tallies follow
     opaque = [d for d, found in pairs if found.dtype.kind == "V" and d.dtype.kind != "V"]

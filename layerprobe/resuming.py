@@ -73,7 +73,9 @@ def call_of(
 
 
 def recorded_call(output: Path) -> Call | None:
-    """Return the call that an unfinished output was begun with; None if it is complete.
+    """Return the call that an unfinished output was begun with; None if no model is needed.
+
+    That is so if the output is complete, or parts were being joined: see `recorded_merge`.
 
     Raises:
         OutputError: There is nothing to go on with (exit code 66).
@@ -83,6 +85,8 @@ def recorded_call(output: Path) -> Call | None:
     if found is None and complete(output) is not None:
         return None
     call = {} if found is None else found.plan.get("call", {})
+    if "merge" in call:
+        return None
     if not call:
         raise OutputError(
             f"There is nothing of {output} to go on with.",
@@ -103,6 +107,17 @@ def recorded_call(output: Path) -> Call | None:
     return Call(
         call["model"], tuple(call["layers"]), call["input"], _options(call["options"]), folder
     )
+
+
+def recorded_merge(output: Path) -> list[Path] | None:
+    """Return the parts that an unfinished output was to be joined from; None if it was not.
+
+    Raises:
+        OutputError: It cannot be read.
+    """
+    found = unfinished(output)
+    call = {} if found is None else found.plan.get("call", {})
+    return [Path(call["folder"], part) for part in call["merge"]] if "merge" in call else None
 
 
 def check_own_code(

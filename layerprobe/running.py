@@ -7,7 +7,7 @@ the batches are the same then, and so are the bytes in the end.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from layerprobe.batches import as_stored, computed, planned_bytes, read
-from layerprobe.beginning import Begun
 from layerprobe.checks import check_finite
 from layerprobe.counts import Counts
 from layerprobe.errors import DataError
 from layerprobe.pipeline import Plan
 from layerprobe.report import Report, finished_report, manifest_of, plan_of
 from layerprobe.sinks import Sink, open_sink, resume_command
-from layerprobe.stages import Behind, ahead, blocks
+from layerprobe.stages import Behind, ahead, blocks, waiting_blocks
+from layerprobe.timing import Times
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
@@ -44,21 +44,23 @@ def run(planned: Plan, progress: Progress | None = None) -> Report:
     progress(0, planned.row_count)
     if planned.complete is not None:
         return finished_report(planned.output, planned.complete, plan_of(planned))
-    counts = [Counts() for _ in planned.datasets]
+    counts, times = [Counts() for _ in planned.datasets], Times()
     sink = open_sink(
         planned.output,
         planned.datasets,
         overwrite=planned.options.overwrite,
         resume=planned.options.resume,
+        compress=planned.options.compress,
         plan=plan_of(planned),
         call=planned.call,
     )
     with _telling(planned, sink), sink:
         if sink.durable:
             _restore(planned, sink, counts, progress)
-        _stream(planned, sink, counts, progress)
-        sink.commit(manifest_of(planned, counts))
-    return planned.report(time.perf_counter() - began, counts, dry_run=False)
+        _stream(planned, sink, counts, times, progress)
+        with times.spent("write"), times.spent("wait_write"):
+            sink.commit(manifest_of(planned, counts))
+    return planned.report(time.perf_counter() - began, counts, times, dry_run=False)
 
 
 @contextmanager
@@ -75,7 +77,9 @@ def _telling(planned: Plan, sink: Sink) -> Iterator[None]:
         raise
 
 
-def _stream(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Progress) -> None:
+def _stream(
+    planned: Plan, sink: Sink, counts: Sequence[Counts], times: Times, progress: Progress
+) -> None:
     """Compute all rows that the sink has not got yet, and write them."""
     start, stop = planned.rows
 
@@ -90,18 +94,22 @@ def _stream(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Progr
         rows = [part.rows for part in stored]
         sink.write(at - start, rows, partial(_state, planned, end, counts))
 
-    with Behind(store) as write:
-        for at, batches in _blocks(planned, start + sink.durable):
+    depth = waiting_blocks(planned.batch_size, _row_bytes(planned))
+    with Behind(times.of("write", store), depth) as write:
+        for at, batches in _blocks(planned, start + sink.durable, times):
             results: list[list[Array]] = []
             end = at
             try:
-                for count, result in batches:
+                for count, result in times.each("compute", batches):
                     results.append([array[:count] for array in result])
                     end += count
                     progress(end - start, stop - start)
             finally:  # what was computed is kept, also if somebody interrupts
                 if results:
-                    write(at, end, results)
+                    with times.spent("wait_write"):
+                        write(at, end, results)
+        with times.spent("wait_write"):
+            write.wait()
 
 
 def _state(planned: Plan, row: int, counts: Sequence[Counts]) -> dict[str, object]:
@@ -117,8 +125,10 @@ def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Prog
     start, row = planned.rows[0], planned.rows[0] + sink.durable
     for count, numbers in zip(counts, sink.state["counts"], strict=True):
         vars(count).update(vars(Counts(*numbers)))
-    planned.begun = Begun(planned.batch_size)
-    begun = min(start + planned.batch_size, planned.rows[1])  # the plan has read them
+    # The plan has read them.
+    begun = start + planned.first.rows
+    planned.first.batches.clear()
+    planned.first.more.clear()
     for at, end in blocks((begun, row), planned.batch_size, _row_bytes(planned)):
         progress(sink.durable, planned.row_count)
         read(planned.feeds, at, end)
@@ -133,22 +143,26 @@ def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Prog
             )
 
 
-def _blocks(planned: Plan, at: int) -> Iterator[tuple[int, Iterator[tuple[int, list[Array]]]]]:
+def _blocks(
+    planned: Plan, at: int, times: Times
+) -> Iterator[tuple[int, Iterable[tuple[int, list[Array]]]]]:
     """Yield the first row of each block from some row on, and its batches as they are computed."""
     stop, size = planned.rows[1], planned.batch_size
-    begun, planned.begun = planned.begun, Begun(size)
-    if begun.first:
-        count = min(size, stop - at)
-        yield at, iter([(count, [*begun.first])])
-        at += count
-    if begun.more:
-        more = begun.more
-        for begin, end in blocks((at, at + len(more[0])), size, _row_bytes(planned)):
-            part = [rows[begin - at : end - at] for rows in more]
+    first = planned.first
+    if at == planned.rows[0]:  # what the plan has read and computed stands at the beginning
+        yield at, first.batches
+        at += first.computed_rows
+        if first.failure is not None:
+            raise first.failure
+        for begin, end in blocks((at, planned.rows[0] + first.rows), size, _row_bytes(planned)):
+            part = [rows[begin - at : end - at] for rows in first.more]
             yield begin, computed(planned.compute, part, begin, size)
-        at += len(more[0])
+        at = planned.rows[0] + first.rows
+    first.batches.clear()
+    first.more.clear()
     ranges = blocks((at, stop), size, _row_bytes(planned))
-    for (begin, _), block in ahead(lambda rows: read(planned.feeds, *rows), ranges):
+    work = times.of("read", lambda rows: read(planned.feeds, *rows))
+    for (begin, _), block in times.each("wait_read", ahead(work, ranges)):
         yield begin, computed(planned.compute, block, begin, size)
 
 

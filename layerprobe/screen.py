@@ -65,13 +65,17 @@ class _Bar:
         if self._progress is not None:
             self._progress.stop()
         else:
-            self._erase()
+            self.clear()
+
+    def clear(self) -> None:
+        """Take away what was shown so far, for other words."""
+        click.echo("\r" + " " * len(_LOADING) + "\r", nl=False, err=True)
 
     def _started(self, total: int) -> Progress:
         from rich import progress
         from rich.console import Console
 
-        self._erase()
+        self.clear()
         columns = (
             progress.BarColumn(),
             progress.TextColumn("{task.fields[state]}"),
@@ -82,9 +86,6 @@ class _Bar:
         shown.add_task("", total=total, state="")
         shown.start()
         return shown
-
-    def _erase(self) -> None:
-        click.echo("\r" + " " * len(_LOADING) + "\r", nl=False, err=True)
 
 
 def print_table(file: ModelFile, *, insides: bool) -> None:
@@ -125,6 +126,10 @@ def print_dump(found: DumpState) -> None:
     if "model" in about:
         lines.append(f"model     {about['model']['path']} (SHA-256 {about['model']['sha256']})")
     lines += [f"input     {e['name']}: {e['location']}" for e in about.get("inputs", ())]
+    if {"shard", "row_range", "whole"} <= about.keys():
+        (number, of), here, whole = (about[key] for key in ("shard", "row_range", "whole"))
+        rows_of = f"rows {here[0]}:{here[1]} of {whole[0]}:{whole[1]}"
+        lines.append(f"shard     {number} of {of}: {rows_of}")
     if "engine" in about:
         lines.append(f"engine    {about['engine']} on {about['device']}")
     versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())

@@ -54,7 +54,8 @@ class Seen:
 
     def mark(self, row: int) -> dict[str, object]:
         """Return what was described before some row, and forget what was before that."""
-        for earlier in [at for at in self._marks if at < row]:
+        # A copy of the keys: rows are read by another thread meanwhile.
+        for earlier in [at for at in list(self._marks) if at < row]:
             del self._marks[earlier]
         return self._marks[row]
 

@@ -1,11 +1,12 @@
 """Three stages side by side: read ahead, compute, write behind.
 
-Reading and writing have a thread each, and hold one block of rows at a time: so many that handing
-them from thread to thread costs nothing beside working on them, so few that memory stays small.
+Reading and writing have a thread each, and are handed blocks of rows: so large that handing them
+over costs nothing beside working on them, and so few that memory stays small.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -15,6 +16,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _BLOCK_BYTES = 1 << 20  # of inputs and outputs together
+_WAITING_BYTES = 32 << 20
 
 
 def blocks(rows: tuple[int, int], size: int, row_bytes: int) -> list[tuple[int, int]]:
@@ -30,7 +32,7 @@ def blocks(rows: tuple[int, int], size: int, row_bytes: int) -> list[tuple[int, 
         ([(5, 37), (37, 69), (69, 101)], [(0, 1024), (1024, 2048), (2048, 3000)])
     """
     start, stop = rows
-    step = max(1, _BLOCK_BYTES // max(1, row_bytes * size)) * size
+    step = _rows_a_block(size, row_bytes)
     return [(at, min(at + step, stop)) for at in range(start, stop, step)]
 
 
@@ -51,28 +53,42 @@ def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
 
 
 class Behind:
-    """Work that is done in its order while the caller goes on, one piece at a time.
+    """Work that is done in its order while the caller goes on, some pieces behind.
 
-    As a context it ends when all work has, with what that raised.
+    As a context it ends when all work has, with what that raised. After a piece that failed, none
+    that waits is begun.
 
     Args:
         work: What to call with each piece.
+        depth: How many pieces may wait or be worked on before the caller waits.
     """
 
-    def __init__(self, work: Callable[..., None]) -> None:
+    def __init__(self, work: Callable[..., None], depth: int = 1) -> None:
         self._work = work
+        self._depth = depth
         self._thread = ThreadPoolExecutor(1)
-        self._running: Future[None] | None = None
+        self._running: deque[Future[None]] = deque()
+        self._failed = False
 
     def __call__(self, *piece: Any) -> None:
-        """Wait for the piece before, raise what it raised, and start on this one."""
-        self._wait()
-        self._running = self._thread.submit(self._work, *piece)
+        """Hand over a piece, when there is room for it; raise what an earlier one raised."""
+        while self._running and (len(self._running) >= self._depth or self._running[0].done()):
+            self._running.popleft().result()
+        self._running.append(self._thread.submit(self._do, piece))
 
-    def _wait(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            running.result()
+    def wait(self) -> None:
+        """Wait for the last piece, and raise what one raised."""
+        while self._running:
+            self._running.popleft().result()
+
+    def _do(self, piece: tuple[Any, ...]) -> None:
+        if self._failed:
+            return
+        try:
+            self._work(*piece)
+        except BaseException:
+            self._failed = True
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +101,28 @@ class Behind:
     ) -> None:
         try:
             if kind is None:
-                self._wait()
+                self.wait()
         finally:
             self._thread.shutdown()
+
+
+def waiting_blocks(size: int, row_bytes: int) -> int:
+    """Return how many blocks may wait to be written: 32 MiB of them.
+
+    While the disk settles what it was given, a stage that could hand over only one block would
+    stand still.
+
+    Args:
+        size: Rows a batch.
+        row_bytes: Bytes of one row of all inputs and outputs.
+
+    Example:
+        >>> waiting_blocks(32, 1000), waiting_blocks(32, 10**8)
+        (32, 1)
+    """
+    block = _rows_a_block(size, row_bytes) * row_bytes
+    return max(1, _WAITING_BYTES // max(1, block))
+
+
+def _rows_a_block(size: int, row_bytes: int) -> int:
+    return max(1, _BLOCK_BYTES // max(1, row_bytes * size)) * size

@@ -22,17 +22,16 @@ import numpy as np
 
 from layerprobe.backend import engine as engines
 from layerprobe.epochs import in_order, mixed
-from layerprobe.errors import DataError, LayerprobeError, ModelError
+from layerprobe.errors import DataError, LayerprobeError
 from layerprobe.feed import Feed, Given, close_feeds
+from layerprobe.inputs import check_distinct, open_inputs
 from layerprobe.layers import LayerOutput, Shape
-from layerprobe.live import build
+from layerprobe.live import build, refuse_unsavable
 from layerprobe.loss_expression import LossExpression
 from layerprobe.loss_reader import read_loss
-from layerprobe.modelfile import ModelFile, open_model
-from layerprobe.modelfile.upgrade import upgrade
-from layerprobe.modelfile.upgrade.keras2 import HARD_SIGMOID_PACKAGE
+from layerprobe.modelfile import open_model
+from layerprobe.modelfile.reading import Reading
 from layerprobe.options import TrainingOptions
-from layerprobe.pipeline import check_distinct, open_inputs
 from layerprobe.sinks import check_model_target, check_space, write_model
 from layerprobe.targets import TargetGiven, check_target_given, loss_of, target_feed
 
@@ -154,7 +153,8 @@ def plan_training(
     row = file.table.find(to)
     params = [(pattern, file.table.select([pattern])) for pattern in options.params]
     check_model_target(path, overwrite=options.overwrite)
-    _refuse_unsavable(file)
+    reading = Reading(trust=options.trust)
+    refuse_unsavable(file, reading)
     with ExitStack() as undo:
         feeds, _ = open_inputs(file, [row], [], given, options)
         undo.callback(lambda: close_feeds(feeds))
@@ -163,15 +163,14 @@ def plan_training(
         check_distinct(path, file, feeds)
         check_space(path, 2 * file.path.stat().st_size)
         selected = engines.select(options.backend, device=options.device, quiet=options.quiet)
-        built = build(file, selected)
+        built = build(file, selected, reading)
         trainer = _trainer(built, feeds, row, params)
         undo.callback(trainer.release)
         batch_size = _batch_size(trainer.inputs, options.batch_size, feeds[0].rows)
         taught = feeds[-1] if target is not None else None
         _compile(trainer, taught, expression, row, options, selected)
         undo.pop_all()
-    casts = [feed.cast_note for feed in feeds if feed.cast_note]
-    notes = (*built.notes, *casts)
+    notes = (*built.notes, *(feed.cast_note for feed in feeds if feed.cast_note))
     return TrainingPlan(built, row, trainer, feeds, batch_size, selected, path, options, notes)
 
 
@@ -288,13 +287,3 @@ def _batch_size(inputs: Sequence[Shape], asked: int, rows: int) -> int:
             fix="Leave rows out, or add some.",
         )
     return asked if fixed is None else fixed
-
-
-def _refuse_unsavable(file: ModelFile) -> None:
-    """Refuse what Keras alone could not open again."""
-    if f"{HARD_SIGMOID_PACKAGE}>" in str(upgrade(file.contents).config):
-        raise ModelError(
-            f"{file.path} needs code of layerprobe, which a .keras file cannot hold.",
-            fix="layerprobe.load builds it, and layerprobe.backend.get_updates trains it.",
-            path=str(file.path),
-        )

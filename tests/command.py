@@ -30,6 +30,17 @@ class Result(NamedTuple):
     stdout: str
     stderr: str
 
+    @property
+    def said(self):
+        """What is on stderr besides the plan, which stands there before the first row."""
+        return without_plan(self.stderr)
+
+
+def without_plan(text):
+    """Return what is on stderr less the lines of the plan."""
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("plan: "))
+
 
 def environment(**more):
     """Return the environment for the command: this checkout, and nothing said about terminals."""
@@ -118,8 +129,8 @@ def checked(done, code, before):
     assert done.code == code, done
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    lines = done.stderr.splitlines()
+    lines = done.said.splitlines()
     assert lines[0].startswith(("layerprobe: ", "Usage: layerprobe"))
     assert 2 <= len(lines) <= 5
     assert content() == before, "a file was left behind or changed"
-    return done.stderr
+    return done.said

@@ -6,7 +6,7 @@ import numpy as np
 
 from layerprobe.sinks import Dataset, open_sink
 
-OUTPUTS = ["out.h5", "out"]
+OUTPUTS = ["out.h5", "out", "out.zarr"]
 ROWS = np.arange(6, dtype="float32").reshape(3, 2)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from dumps import listed
 
-from layerprobe.sinks import Dataset, open_sink
+from layerprobe.sinks import Dataset, grid, open_sink, rows
 
 STEPS = ("pwrite", "fsync", "ftruncate", "posix_fallocate")
 NAMES = ("replace", "unlink", "mkdir", "rmdir")
@@ -30,8 +30,18 @@ GROUP = 2 * BATCH * sum(x[0].nbytes for x in ARRAYS)  # rows are made safe after
 DATASETS = [Dataset(a, x.shape, x.dtype) for a, x in zip("abc", ARRAYS, strict=True)]
 
 
+def shrink(monkeypatch):
+    """Let groups be of two batches, chunks of Zarr of a few rows, and its shards of two chunks."""
+    monkeypatch.setattr(rows, "GROUP_BYTES", GROUP)
+    for limit in ("CHUNK_BYTES", "SMALLEST_CHUNK"):
+        monkeypatch.setattr(grid, limit, 5 * ARRAYS[0][0].nbytes)
+    monkeypatch.setattr(grid, "SHARD_BYTES", 10 * ARRAYS[0][0].nbytes)
+
+
 def extract(path, acknowledge=lambda _: None, **options):
-    """Write the dump of these tests, as far as it is not there yet."""
+    """Write the dump of these tests, as far as it is not there yet; gzip.zarr is compressed."""
+    if path.name.startswith("gzip"):
+        options["compress"] = "gzip"
     with open_sink(path, DATASETS, plan={"model": 1}, **options) as sink:
         acknowledge(sink.durable)
         assert sink.state == (None if not sink.durable else {"rows": sink.durable})

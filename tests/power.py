@@ -39,13 +39,14 @@ class PowerCut:
                 change[0](names)
         for path, inode in sorted(names.items()):
             place = folder / path
+            if not place.parent.is_dir():  # its folder has lost its name, and so nobody finds it
+                continue
             if inode == "folder":
-                place.mkdir(parents=True, exist_ok=True)
+                place.mkdir()
                 continue
             content = bytearray()
             for write, durable in self._inodes[inode]:
                 write(content, (lambda: True) if durable else (lambda: chance.random() < 0.5))
-            place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
 
     def _inode(self, path):

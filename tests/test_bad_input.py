@@ -68,7 +68,7 @@ def test_token_numbers_that_do_not_exist(capfd, bad):
     rows[40, 3] = value
     np.save("x.npy", rows)
     arguments = ["extract", "places.keras", "-l", "lstm", "-i", "x.npy", "-b", 16, *OUT]
-    message = stopped(capfd, *arguments, code=65, safe="16 of 658")
+    message = stopped(capfd, *arguments, code=65, safe="32 of 658")
     assert f"x.npy holds {value} in row 40." in message
     assert ("0 to 27" if bad in ("high", "minus") else "integers that int32 can hold") in message
 
@@ -122,7 +122,7 @@ def test_inputs_of_different_lengths(capfd):
 OPTIONS = [
     (["--batch-size", "0"], 2, "The batch size is 0.", "1 or more"),
     (["--batch-size", "-5"], 2, "The batch size is -5.", "1 or more"),
-    (["--batch-size", "many"], 2, "'many' is not a valid integer", "--help"),
+    (["--batch-size", "many"], 2, "'many' is neither a number nor auto", "--help"),
     (["--dtype", "int8"], 2, "The dtype 'int8' is not known.", "float16 or float32"),
     (["--device", "tpu"], 2, "The device 'tpu' is not known.", "auto, cpu, gpu or gpu:N"),
     (["--device", "gpu:x"], 2, "The device 'gpu:x' is not known.", "auto, cpu, gpu or gpu:N"),

@@ -14,7 +14,9 @@ from recompute import numpy_digits_cnn
 import layerprobe
 
 KEYS = ["path", "rows", "datasets", "bytes", "engine", "device", "seconds", "nonfinite"]
-KEYS += ["nan_in_inputs", "notes", "dry_run", "was_complete"]
+KEYS += ["nan_in_inputs", "notes", "dry_run", "was_complete", "forecast", "times"]
+FORECAST = r"\d+\.\d MB of memory, [\d.]+ [GT]B free on the disk"
+REST = r"about 1 s to read and compute the rest"
 
 
 @pytest.fixture(autouse=True)
@@ -181,15 +183,17 @@ def test_a_start_in_the_middle(capfd, samples):
 
 
 def test_a_dry_run_writes_nothing(capfd, samples, tmp_path):
-    """`--dry-run` says what would be written, after computing one batch, and leaves no file."""
+    """`--dry-run` says what would be written, after computing two batches, and leaves no file."""
     data = samples / "data" / "digits.npy"
     arguments = ["extract", samples / "digits_cnn.h5", "-l", "3", "-i", data, "-o", "out.h5"]
     done = typed(capfd, *arguments, "--dry-run")
     assert (done.code, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
-        "pool1  600 x 4 x 4 x 16  float32",
+    *told, forecast = done.stdout.splitlines()
+    assert told == [
+        "pool1  600 x 4 x 4 x 16  float32  614.4 kB",
         "would write 600 rows, 614.4 kB to out.h5 (tensorflow on cpu)",
     ]
+    assert re.fullmatch(f"{FORECAST}, {REST}", forecast)
     report = extracted(capfd, *arguments[1:], "--dry-run")
     assert (report["dry_run"], report["bytes"]) == (True, 600 * 4 * 4 * 16 * 4)
     assert files(tmp_path) == []
@@ -217,12 +221,21 @@ def test_what_is_printed(capfd, samples):
     arguments = ["-l", "conv1", "-l", "digit", "-i", "wide.npy", "-o", "out.h5"]
     done = typed(capfd, "extract", samples / "digits_cnn.h5", *arguments)
     assert done.code == 0
-    assert done.stderr == "note: wide.npy: float64 cast to float32\n"
-    first, second, last = done.stdout.splitlines()
+    *told, forecast, note = done.stderr.splitlines()
+    assert told == [
+        "plan: conv1  600 x 8 x 8 x 16  float32  2.5 MB",
+        "plan: digit  600 x 10          float32  24.0 kB",
+        "plan: to write: 600 rows, 2.5 MB to out.h5",
+    ]
+    assert re.fullmatch(f"plan: {FORECAST}, {REST}", forecast)
+    assert note == "note: wide.npy: float64 cast to float32"
+    first, second, last, times = done.stdout.splitlines()
     assert first == "conv1  600 x 8 x 8 x 16  float32"
     assert second == "digit  600 x 10          float32"
     pattern = r"wrote 600 rows, 2\.5 MB to out\.h5 \([\d.]+ s, [\d,]+ rows/s, tensorflow on cpu\)"
     assert re.fullmatch(pattern, last)
+    worked = r"computed [\d.]+ s, read [\d.]+ s, wrote [\d.]+ s"
+    assert re.fullmatch(worked + r"; waited [\d.]+ s for rows, [\d.]+ s for the disk", times)
 
 
 def test_the_report_as_json(capfd, samples):
@@ -250,7 +263,7 @@ def test_nan_and_inf_are_counted_and_warned_of(capfd, samples):
         count = int(np.isnan(file["conv1"][:]).sum())
     # A corner pixel reaches 4 places of a 3 x 3 convolution, an inner one 9; each in 16 channels.
     assert count == (4 + 9) * 16
-    assert done.stderr.splitlines() == [
+    assert done.said.splitlines() == [
         "warning: NaN values in the rows for images: 2",
         f"warning: values of conv1 that are NaN: {count}, Inf: 0",
         "warning: values of images that are NaN: 2, Inf: 0",

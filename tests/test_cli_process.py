@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from command import COMMAND, environment, files, shell, worker_of
+from command import COMMAND, environment, files, shell, without_plan, worker_of
 from recompute import numpy_digits_cnn
 
 import layerprobe
@@ -35,10 +35,10 @@ def test_one_word_is_enough(samples, tmp_path):
     """Without data and output it makes up rows, says so, and writes MODEL-activations.h5 here."""
     done = shell("extract", samples / "digits_cnn.keras", "--layer", "3", cwd=tmp_path)
     assert done.code == 0
-    assert done.stderr == (
+    assert done.said == (
         "note: no --input given: 32 rows made up from the model's input specification\n"
     )
-    first, last = done.stdout.splitlines()
+    first, last, _ = done.stdout.splitlines()
     assert first == "pool1  32 x 4 x 4 x 16  float32"
     assert last.startswith("wrote 32 rows, 32.8 kB to digits_cnn-activations.h5 (")
     assert files(tmp_path) == ["digits_cnn-activations.h5", "digits_cnn-activations.h5.json"]
@@ -57,7 +57,7 @@ def test_the_other_engines(samples, tmp_path, engine):
         cwd=tmp_path,
         KERAS_BACKEND="tensorflow",
     )
-    assert (done.code, done.stderr) == (0, "")
+    assert (done.code, done.said) == (0, "")
     assert f", {engine} on cpu)" in done.stdout
     wanted = numpy_digits_cnn(samples / "digits_cnn.h5", np.load(samples / "data" / "digits.npy"))
     with layerprobe.open_dump(tmp_path / "o.h5") as dump:
@@ -91,7 +91,8 @@ def test_a_terminal_shows_progress(samples, tmp_path, many_rows):
     assert shown.rindex("\x1b[2K") > shown.rindex("left")
     assert shown.rindex("\x1b[?25h") > shown.rindex("left")
     assert stdout.splitlines()[0] == "digit  60000 x 10  float32"
-    assert len(stdout.splitlines()) == 2
+    assert len(stdout.splitlines()) == 3
+    assert "plan: to write: 60,000 rows, 2.4 MB to o\r\n" in shown
 
 
 def _read_all(master):
@@ -124,13 +125,13 @@ def test_a_signal_stops_after_the_batch_and_resume_goes_on(
     found = re.fullmatch(
         r"layerprobe: interrupted; ([\d,]+) of 60,000 rows are safe\. "
         r"Go on with: layerprobe resume o\.h5\n",
-        stderr,
+        without_plan(stderr),
     )
     assert found, stderr
     assert int(found[1].replace(",", "")) % 10 == 0
     assert {path: (tmp_path / path).read_bytes() for path in before} == before
     done = shell("resume", tmp_path / "o.h5", cwd=samples)
-    assert (done.code, done.stderr) == (0, "")
+    assert (done.code, done.said) == (0, "")
     with layerprobe.open_dump(tmp_path / "o.h5") as dump:
         assert dump["features"].shape[0] == 60_000
         np.testing.assert_array_equal(dump["features"][:600], dump["features"][-600:])

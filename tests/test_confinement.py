@@ -125,7 +125,7 @@ def test_the_probes_act_when_nothing_is_confined(victims):
     """Each of the probes has its effect with --no-sandbox: they are worth stopping."""
     done, harm = extract(victims, "--no-sandbox")
     assert harm == FILES | NETWORK | OTHERS
-    assert done.stderr == ""
+    assert done.said == ""
 
 
 def test_the_probes_are_stopped(victims):
@@ -162,7 +162,7 @@ def test_a_system_that_cannot_confine(victims, poorer):
     """The work is done, and one line says what was not kept from the model."""
     lacks, shim = poorer
     done, harm = extract(victims, PYTHONPATH=shim)
-    lines = done.stderr.splitlines()
+    lines = done.said.splitlines()
     what = "files" if lacks == "landlock" else "files, network, programs"
     assert lines[0].startswith(f"layerprobe: note: this system cannot keep a model from {what}. ")
     assert len(lines) == 1

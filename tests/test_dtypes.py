@@ -148,7 +148,7 @@ def test_the_command_warns_and_folders_refuse_bfloat16(
     arguments = ["extract", same, "-l", "same", "-i", "x.npy", "--dtype"]
     done = typed(capfd, *arguments, "float16", "-o", "o")
     assert done.code == 0
-    assert done.stderr.splitlines() == [
+    assert done.said.splitlines() == [
         "warning: values of same that are NaN: 0, Inf: 4",
         "warning: finite values of same too large for float16: 4",
     ]

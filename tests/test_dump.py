@@ -129,7 +129,8 @@ def test_a_slice_takes_no_more_memory_than_itself(output):
             dump["a"][key]
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert peak < 3_000_000
+    chunk = 1_100_000 if output.suffix == ".zarr" else 0  # the last one is remembered
+    assert peak < 3_000_000 + chunk
 
 
 def test_many_reads_leave_no_file_open(output):

@@ -39,7 +39,7 @@ def test_the_command_runs_on_an_engine_of_another_package(samples, tmp_path, sit
         HEARD=str(tmp_path / "heard"),
         KERAS_BACKEND="tensorflow",
     )
-    assert (done.code, done.stderr) == (0, "")
+    assert (done.code, done.said) == (0, "")
     assert ", mine on gpu:1)" in done.stdout
     said = (tmp_path / "heard").read_text().splitlines()
     assert said == ["threads 3", "device gpu:1", "keras on jax"]

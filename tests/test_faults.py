@@ -10,7 +10,6 @@ import pytest
 from dumps import OUTPUTS
 from faults import (
     ARRAYS,
-    GROUP,
     ROWS,
     Disk,
     content,
@@ -21,9 +20,10 @@ from faults import (
     killed,
     plainly,
     resume_with,
+    shrink,
 )
 
-from layerprobe.sinks import rows, unfinished
+from layerprobe.sinks import unfinished
 
 KILLS = int(os.environ.get("LAYERPROBE_KILLS", "25"))  # `make nightly` asks for 1,000
 
@@ -33,7 +33,7 @@ MOMENTS = ("before", "within", "after")
 
 @pytest.fixture(autouse=True)
 def _small_groups(monkeypatch):
-    monkeypatch.setattr(rows, "GROUP_BYTES", GROUP)
+    shrink(monkeypatch)
 
 
 @pytest.fixture(params=OUTPUTS)
@@ -77,6 +77,7 @@ def test_killed_at_every_step(tmp_path, name, whole):
             checked(path, told, expected)
 
 
+@pytest.mark.parametrize("name", [*OUTPUTS, "gzip.zarr"], indirect=True)
 def test_killed_again_and_again(tmp_path, name, whole):
     """Runs that go on are killed too, at chance steps of theirs, until one gets to its end."""
     expected, labels = whole
@@ -138,16 +139,17 @@ def test_a_failed_sync_is_not_tried_again(tmp_path, name):
     failed = []
 
     def at(_number, label, act, given):
-        others = ("fsync out.partial/a.npy",)  # files are settled side by side
-        assert not failed or label in others or not label.startswith(("fsync", "pwrite")), label
-        if label == {"out.h5": "fsync out.h5.partial", "out": "fsync out.partial/b.npy"}[name]:
+        others = "fsync out.partial/a.npy"  # files are settled side by side
+        assert not failed or label == others or not label.startswith(("fsync", "pwrite")), label
+        if label == f"fsync {last}":
             seen.append(label)
             if len(seen) == 4:
                 failed.append(label)
                 raise OSError(errno.EIO, "Input/output error")
         return act(*given)
 
-    seen = []
+    files = {"out.h5": "", "out": "/b.npy", "out.zarr": "/+0"}
+    seen, last = [], f"{name}.partial{files[name]}"
     with Disk(path.parent, at), pytest.raises(Exception, match="Input/output error") as refused:
         extract(path)
     assert refused.value.exit_code == 74
@@ -214,11 +216,13 @@ def test_rows_that_the_disk_has_changed_are_written_again(tmp_path, name, whole)
     path = fresh(tmp_path / "run") / name
     killed(path, len(labels) - 12, "before")
     data = path.with_name(f"{name}.partial")
-    data = data if data.is_file() else data / "a.npy"
     last = unfinished(path).lines[-2]["rows"]
-    broken = bytearray(data.read_bytes())
-    at = broken.find(ARRAYS[0][last].tobytes())
-    assert at > 0
-    broken[at + 9] ^= 1
-    data.write_bytes(broken)
+    row, found = ARRAYS[0][last].tobytes(), 0
+    for file in [data] if data.is_file() else [f for f in data.rglob("*") if f.is_file()]:
+        broken = bytearray(file.read_bytes())
+        if (at := broken.find(row)) >= 0:
+            found += 1
+            broken[at + 9] ^= 1
+            file.write_bytes(broken)
+    assert found
     checked(path, 0, expected)

@@ -196,7 +196,7 @@ def test_the_command_warns_and_refuses(
     arguments = ["extract", same, "-l", "same", "-i", "x.npy", "--dtype", "int8", "-o", "o.h5"]
     done = typed(capfd, *arguments)
     assert done.code == 0
-    assert done.stderr.splitlines() == [
+    assert done.said.splitlines() == [
         "warning: NaN values in the rows for x: 2",
         "warning: values of same that are NaN: 2, Inf: 2 (stored as 0, and as 127 or -127)",
         "warning: values of same beyond the range of its scale, cut to it: 4",

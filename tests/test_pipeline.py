@@ -110,7 +110,9 @@ DEFAULTS = {
     "columns": [],
     "allow_trailing": False,
     **dict.fromkeys("input_dtype input_shape id_column header preprocess".split()),
-    **dict.fromkeys(("source_backend", "source_data_format", "custom_objects", "architecture")),
+    **dict.fromkeys(
+        ("source_backend", "source_data_format", "custom_objects", "architecture", "trust")
+    ),
 }
 
 

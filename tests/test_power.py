@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 from dumps import OUTPUTS
-from faults import GROUP, Disk, content, extract, fresh, plainly, resume_with
+from faults import Disk, content, extract, fresh, plainly, resume_with, shrink
 from power import PowerCut
 
 from layerprobe.errors import LayerprobeError
@@ -18,10 +18,10 @@ IMAGES = int(os.environ.get("LAYERPROBE_IMAGES", "400"))
 
 @pytest.fixture(autouse=True)
 def _small_groups(monkeypatch):
-    monkeypatch.setattr(rows, "GROUP_BYTES", GROUP)
+    shrink(monkeypatch)
 
 
-@pytest.fixture(params=OUTPUTS)
+@pytest.fixture(params=[*OUTPUTS, "gzip.zarr"])
 def name(request):
     """Give the name of an output of each kind."""
     return request.param
@@ -80,4 +80,4 @@ def test_the_wrong_order_is_found_out(tmp_path, monkeypatch, name):
         settled()
 
     monkeypatch.setattr(rows.RowSink, "_settle", settle)
-    assert bad_images(tmp_path, name, 60, expected)
+    assert bad_images(tmp_path, name, 120, expected)

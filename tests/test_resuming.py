@@ -28,11 +28,11 @@ def test_an_error_in_the_middle_keeps_the_rows_before(samples, tmp_path):
     with pytest.raises(DataError, match="holds 99 in row 41") as refused:
         layerprobe.extract(model, "lstm", bad, tmp_path / "o.h5", batch_size=8)
     (note,) = refused.value.__notes__
-    assert note.startswith("8 of 50 rows are safe. Go on with: layerprobe resume ")
+    assert note.startswith("16 of 50 rows are safe. Go on with: layerprobe resume ")
     assert files(tmp_path) == ["o.h5.journal", "o.h5.json.partial", "o.h5.partial"]
     other = rows.copy()
     other[3, 0] += 1
-    with pytest.raises(DataError, match=r"first 8 rows of .* are not those"):
+    with pytest.raises(DataError, match=r"first 16 rows of .* are not those"):
         layerprobe.extract(model, "lstm", other, tmp_path / "o.h5", batch_size=8, resume=True)
     layerprobe.extract(model, "lstm", rows, tmp_path / "o.h5", batch_size=8, resume=True)
     (tmp_path / "whole").mkdir()
@@ -41,7 +41,7 @@ def test_an_error_in_the_middle_keeps_the_rows_before(samples, tmp_path):
         assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-@pytest.mark.parametrize("output", ["o.h5", "o"])
+@pytest.mark.parametrize("output", ["o.h5", "o", "o.zarr"])
 @pytest.mark.parametrize("stop", [1, 3])
 def test_an_interrupted_run_goes_on(samples, tmp_path, digits, output, stop):
     """Whatever ends a run, the batches before it are safe, and the end has the same bytes."""

@@ -55,7 +55,7 @@ def test_a_disk_that_takes_no_more_is_an_error_not_a_crash(tmp_path, name, momen
         text=True,
         check=False,
     )
-    if moment == "commit" and name == "out":
+    if moment == "commit" and name != "out.h5":
         assert (result.returncode, result.stdout) == (0, "")  # all had its room already
         return
     assert (result.returncode, result.stderr) == (0, "")
@@ -139,7 +139,11 @@ def test_everything_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch,
     first = events.index("rename")
     needed = {
         "out.h5": ["out.h5.journal", "out.h5.partial", "out.h5.json.partial"],
-        "out": ["out.journal", "out.partial/a.npy", "out.partial/manifest.json", "out.partial"],
+        "out": ["out.journal", *(f"out.partial/{f}" for f in ("a.npy", "manifest.json", ""))],
+        "out.zarr": [
+            "out.zarr.journal",
+            *(f"out.zarr.partial/{f}" for f in ("a/c.0.0", "+0", "manifest.json", "")),
+        ],
     }
     assert {*map(Path, needed[name])} == {*events[:first]}
     assert events[-1] == Path()
@@ -148,8 +152,9 @@ def test_everything_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch,
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_room_for_the_manifest_is_kept_until_commit(tmp_path, name):
     """Hours of work do not end at a disk that was filled meanwhile: HDF5 stores the text twice."""
-    place = tmp_path / {"out.h5": "out.h5.json", "out": "out/manifest.json"}[name]
-    kept = tmp_path / {"out.h5": "out.h5.json.partial", "out": "out.partial/manifest.json"}[name]
+    place, kept = tmp_path / f"{name}/manifest.json", tmp_path / f"{name}.partial/manifest.json"
+    if name == "out.h5":
+        place, kept = tmp_path / "out.h5.json", tmp_path / "out.h5.json.partial"
     with opened(tmp_path / name) as sink:
         room, state = kept.stat().st_size, json.loads(kept.read_text())["state"]
         sink.write(0, [ROWS])
@@ -163,7 +168,8 @@ def test_room_for_the_manifest_is_kept_until_commit(tmp_path, name):
 def test_a_failed_rename_keeps_the_old_output(tmp_path, monkeypatch, name, step):
     """Whichever of the two renames of a commit fails, the old dump can still be read."""
     old = written(tmp_path / name)
-    stored = content(tmp_path)[{"out.h5": "out.h5", "out": "out/a.npy"}[name]]
+    file = {"out.h5": "out.h5", "out": "out/a.npy", "out.zarr": "out.zarr/a/c.0.0"}[name]
+    stored = content(tmp_path)[file]
     real, calls = Path.replace, []
 
     def replace(path, target):
@@ -178,11 +184,11 @@ def test_a_failed_rename_keeps_the_old_output(tmp_path, monkeypatch, name, step)
         with pytest.raises(OutputError, match="Input/output error") as failed:
             sink.commit(listed("a"))
     assert failed.value.exit_code == 74
-    assert content(tmp_path)[{"out.h5": "out.h5", "out": "out/a.npy"}[name]] == stored
+    assert content(tmp_path)[file] == stored
     monkeypatch.undo()
     with opened(old, overwrite=True, resume=True) as sink:
         sink.commit(listed("a"))
-    assert content(tmp_path)[{"out.h5": "out.h5", "out": "out/a.npy"}[name]] != stored
+    assert content(tmp_path)[file] != stored
     assert {entry.name for entry in tmp_path.iterdir()} <= {name, "out.h5.json"}
 
 

@@ -10,6 +10,7 @@ import unicodedata
 import h5py
 import numpy as np
 import pytest
+import zarr
 from dumps import OUTPUTS, ROWS, content, opened, written
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,9 @@ from layerprobe.sinks import Dataset, check_space, check_target, lock, open_sink
         ("console", "console"),
         ("\ud800", "%ED%A0%80"),
         ("", "~"),
+        ("__x", "%5F_x"),
+        ("Zarr.json", "%5Aarr.json"),
+        ("manifest.json", "%6Danifest.json"),
     ],
 )
 def test_stored_name_of_an_address(address, name):
@@ -70,6 +74,7 @@ def test_names_are_safe_and_different_for_any_addresses(addresses):
         assert name.isprintable()
         assert not set(name) & set('/\\:*?"<>| ')
         assert name[0] not in ".-"
+        assert name[:2] != "__"
         assert name[-1] != "."
         assert unicodedata.normalize("NFKC", name).split(".")[0].upper() not in {
             "CON",
@@ -117,6 +122,11 @@ TAKEN = [
     ("out", lambda path: somebodys_folder(path.with_name("out.replaced"))),
     ("out", lambda path: linked_folder(path.with_name("out.partial"))),
     ("out", lambda path: dump_with_notes(path).rename(path.with_name("out.partial"))),
+    ("out.zarr", dump_with_notes),
+    ("out.zarr", lambda path: (written(path) / "a" / "notes").touch()),
+    ("out.zarr", lambda path: (written(path) / "a" / "c.0.1").mkdir()),
+    ("out.zarr", lambda path: (written(path) / "b").symlink_to("a")),
+    ("out.zarr", lambda path: zarr.create_array(path, shape=3, dtype="f4")),
 ]
 
 
@@ -173,7 +183,7 @@ def test_an_output_that_appears_during_the_run_is_kept(tmp_path, name):
         assert sink.durable == len(ROWS)
 
 
-@pytest.mark.parametrize("name", ["..", "x.npy", "x.zarr", "x.partial", "x.h5.lock", ""])
+@pytest.mark.parametrize("name", ["..", "x.npy", "x.partial", "x.h5.lock", ""])
 def test_names_that_mean_something_else_are_refused(tmp_path, name):
     """A folder called x.npy, or an output called as an unfinished one, would only mislead."""
     with pytest.raises(OutputError, match="no name for an output") as refused:

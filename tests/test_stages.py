@@ -88,3 +88,47 @@ def test_an_error_of_the_caller_is_not_hidden_by_one_behind() -> None:
     with pytest.raises(KeyboardInterrupt), Behind(work) as write:  # noqa: PT012 - what is tested
         write()
         raise KeyboardInterrupt
+
+
+def test_several_pieces_wait_and_no_more() -> None:
+    """With room for three, the fourth is handed over only when the first is done."""
+    go, done, handed = threading.Event(), [], []
+
+    def work(item: int) -> None:
+        assert go.wait(PATIENCE)
+        done.append(item)
+
+    def hand_over() -> None:
+        for item in range(4):
+            write(item)
+            handed.append(item)
+            third.set() if item == 2 else None
+
+    third = threading.Event()
+    with Behind(work, depth=3) as write:
+        caller = threading.Thread(target=hand_over)
+        caller.start()
+        assert third.wait(PATIENCE)
+        caller.join(0.2)
+        assert (handed, done) == ([0, 1, 2], [])
+        go.set()
+        caller.join(PATIENCE)
+    assert handed == done == [0, 1, 2, 3]
+
+
+def test_nothing_that_waits_is_begun_after_a_failure() -> None:
+    """What comes after lost rows must not be written; the first failure is the one that counts."""
+    go, begun = threading.Event(), []
+
+    def work(item: int) -> None:
+        assert go.wait(PATIENCE)
+        begun.append(item)
+        raise OSError(f"piece {item}")
+
+    write = Behind(work, depth=5)
+    for item in range(4):
+        write(item)
+    go.set()
+    with pytest.raises(OSError, match="piece 0"), write:
+        pass
+    assert begun == [0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -219,10 +218,9 @@ def enter(tensor: Any, value: Any, mask: Any) -> Any:
     return entered
 
 
-def load_archive(path: Path, *, safe_mode: bool = True) -> Any:
-    """Load a .keras archive, whatever its name; in safe mode without running code from it."""
-    with path.open("rb") as file:
-        return saving_lib.load_model(file, compile=False, safe_mode=safe_mode)
+def load_archive(file: Any, *, safe_mode: bool = True) -> Any:
+    """Load an open .keras archive, whatever its name; in safe mode without running code from it."""
+    return saving_lib.load_model(file, compile=False, safe_mode=safe_mode)
 
 
 def named_outputs(model: Any) -> dict[tuple[str, int], Any]:

@@ -152,6 +152,11 @@ def loss_scale(optimizer: Any) -> Any:
     return optimizer.loss_scale_factor
 
 
+def tensor_of(array: Any) -> Any:
+    """Return an array as a tensor of the engine; texts, which only some know, as they are."""
+    return array if array.dtype.kind in "OSU" else keras.ops.convert_to_tensor(array)
+
+
 def array_of(variable: Any) -> Any:
     """Return a variable's value as a NumPy array of its own."""
     return np.array(keras.ops.convert_to_numpy(variable.value))

@@ -11,7 +11,7 @@ import numpy as np
 
 from layerprobe.backend import compat, compat_state
 from layerprobe.backend.calls import Symbol
-from layerprobe.backend.complaints import in_one_line
+from layerprobe.backend.complaints import in_one_line, is_out_of_memory
 from layerprobe.backend.engine import Compiled, Engine
 from layerprobe.backend.hosted import compile_hosted
 from layerprobe.backend.indices import check_numbers, limits_of
@@ -89,6 +89,30 @@ class Function:
             for result in results
         ]
         return owned[0] if self._packing is None else _packed(self._packing, iter(owned))
+
+    def eagerly(self, values: Any) -> list[Array]:
+        """Compute the outputs layer by layer, by nothing that was compiled; nothing is updated.
+
+        It is slow, and the other road to the same numbers. Layers behave as outside of training.
+
+        Args:
+            values: As for a call.
+
+        Raises:
+            DataError: As for a call.
+            BackendError: The engine failed.
+        """
+        given, _ = self._split(values)
+        arrays = [fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
+        check_numbers(self.plan, self._limits, arrays)
+        try:
+            with compat_state.names_kept(), compat_state.Scope():
+                results = self.plan.run([compat_state.tensor_of(array) for array in arrays])
+        except LayerprobeError:
+            raise
+        except Exception as error:  # whatever the engine raises
+            raise _engine_error("computing", self.plan, error) from error
+        return [np.asarray(compat.as_array(result)) for result in results]
 
     def _computed(self, compiled: Compiled, arrays: list[Array], *, training: bool) -> list[Array]:
         """Return the outputs, and move what the call moves."""
@@ -213,6 +237,12 @@ def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
 def _engine_error(doing: str, plan: Plan, error: Exception) -> BackendError:
     """Return what an engine says in one line; its own messages print graphs and arrays."""
     outputs = ", ".join(s.address or s.tensor.name for s in plan.outputs[:3])
+    if is_out_of_memory(error):
+        return BackendError(
+            f"The engine ran out of memory while {doing} {outputs}.",
+            fix="Take a smaller batch (--batch-size), fewer layers, or a device with more memory.",
+            out_of_memory=True,
+        )
     return BackendError(
         f"The engine failed while {doing} {outputs}: {in_one_line(error)}",
         fix="If a size the model leaves open is too small or too large, give data of another size.",

@@ -13,6 +13,10 @@ _AROUND = (
     'File "',
 )
 _REBUILT, _CAUSE = "could not be deserialized properly", "Exception encountered: "
+# TensorFlow and JAX (XLA), PyTorch on a GPU, PyTorch on a CPU, oneDNN.
+_OUT_OF_MEMORY = re.compile(
+    r"RESOURCE_EXHAUSTED|OOM when allocating|out of memory|can't allocate memory", re.IGNORECASE
+)
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _PLACES = re.compile(r"\[\[\{\{node .*?\}\}\]\]|\[Op:[^\]]*\]")
 
@@ -31,3 +35,15 @@ def in_one_line(error: BaseException, limit: int = 300) -> str:
     said = [part for part in paragraphs if part and not part.startswith(_AROUND)]
     line = " ".join(said) or " ".join(paragraphs).strip() or type(error).__name__
     return line if len(line) <= limit else f"{line[:limit]}…"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an engine failed because a device had not enough memory.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes"))
+        True
+    """
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    known = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}
+    return bool(kinds & known) or _OUT_OF_MEMORY.search(str(error)) is not None

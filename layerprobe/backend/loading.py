@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial as partial_of
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def build(
             custom,
             runs_channels_first=runs_channels_first,
             # Only the caller's word, tied to the file's bytes, switches Keras' protection off.
-            safe_mode=reading.trust is None,
+            trust=reading.trust,
         )
     except ModelError:
         if not upgraded.unrun:
@@ -91,7 +92,7 @@ def _built_without(
     if left is None:
         raise next(iter(upgraded.unrun.values()))
     config, gone = left
-    part = ModelFile(replace(file.contents, config=config))
+    part = replace(file, contents=replace(file.contents, config=config))
     again = upgrade(part.contents, replace(reading, lambdas={}))
     model = _built(part, again, custom, runs_channels_first=runs_channels_first, partial=True)
     first = next(iter(upgraded.unrun.values()))
@@ -105,8 +106,9 @@ def _built(
     *,
     runs_channels_first: bool,
     partial: bool = False,
-    safe_mode: bool = True,
+    trust: str | None = None,
 ) -> Model:
+    safe_mode = trust is None
     if not runs_channels_first:
         upgraded = _with_channels_last(file, upgraded)
         _refuse_channels_first(file, upgraded.config)
@@ -114,7 +116,8 @@ def _built(
         upgraded = _changed(upgraded, engine.as_torch_needs, file)
     try:
         if file.format == "keras" and upgraded.config is file.contents.config and not partial:
-            model = compat.load_archive(file.path, safe_mode=safe_mode)
+            load = partial_of(compat.load_archive, safe_mode=safe_mode)
+            model = file.judged.load(file.path, load, trust)
         elif file.format == "saved_model":
             model = _from_config(upgraded.config, custom, safe_mode=safe_mode)
             load_bundle_weights(model, file.path)
@@ -131,6 +134,8 @@ def _built(
                 partial=partial,
             )
         _settle(model)
+    except TrustError:
+        raise
     except Exception as error:
         raise _not_built(file, error) from error
     return Model(model, file.table, upgraded.notes, upgraded.unrun, upgraded.config)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec, PathFinder
@@ -23,6 +24,7 @@ GROUP = "layerprobe.backends"
 CAPABILITIES = frozenset(
     {"updates", "gradients", "sparse", "strings", "dynamic_batch", "channels_first"}
 )
+_OLDEST_KERAS = (3, 15, 1)
 _KERAS_ENGINES = ("tensorflow", "jax", "torch", "openvino", "numpy")
 
 
@@ -168,6 +170,28 @@ def check_installed(engine: Known) -> None:
             expected="a line such as KERAS_BACKEND = 'jax' in its module, "
             f"with one of {', '.join(_KERAS_ENGINES)}",
             backend=engine.name,
+        )
+    _check_keras()
+
+
+def _check_keras() -> None:
+    """Refuse a Keras with known holes, by what its package says of itself."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("keras")
+    except PackageNotFoundError:
+        if importlib.util.find_spec("keras") is not None:
+            return  # of another package, such as the nightly one
+        found = ""
+    numbers = tuple(int(number) for number in re.findall(r"\d+", found)[:3])
+    if numbers < _OLDEST_KERAS:
+        oldest = ".".join(map(str, _OLDEST_KERAS))
+        raise BackendError(
+            f"Keras {found} is installed." if found else "Keras is not installed.",
+            expected=f"{oldest} or later: older ones have known holes when they load a model",
+            fix=f"Install it with: pip install --upgrade 'keras>={oldest}'",
+            found=found,
         )
 
 

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import click
 
 from layerprobe.confinement import confine, places
-from layerprobe.confinement.worker import Limits, default_memory, go_on_apart
+from layerprobe.confinement.worker import Limits, go_on_apart
 from layerprobe.errors import LayerprobeError
+from layerprobe.memory import default_memory
 from layerprobe.screen import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -11,6 +11,7 @@ import click
 import layerprobe
 from layerprobe.backend.registry import ENGINES
 from layerprobe.commands.confined import confined, enter
+from layerprobe.commands.data_options import trust_option
 from layerprobe.screen import printable, waiting
 
 _EXAMPLES = """\b
@@ -30,8 +31,7 @@ Examples:
 @click.option("--source-data-format", metavar="channels_first|channels_last",
               help="Where the channels are in layers of Keras 1 that do not say it.")  # fmt: skip
 @click.option("--backend", metavar="|".join(ENGINES), help="The engine that compares the two.")
-@click.option("--trust", metavar="SHA256",
-              help="Let the Lambda layers of the file with this hash run their code.")  # fmt: skip
+@trust_option
 @confined
 @click.option("--overwrite", is_flag=True, help="Replace NEW.keras if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -1,4 +1,4 @@
-"""The options of every command that reads rows: where they are, and how they are to be read."""
+"""Options of several commands: where rows are and how they are read, whose code may run."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ _READING = (
                  "[default: none]"),
     click.option("--allow-trailing", is_flag=True,
                  help="Take an .npy file without the bytes that come after its array."),
+)  # fmt: skip
+
+
+trust_option = click.option(
+    "--trust", metavar="SHA256",
+    help="Let the Lambda layers of the model with this hash run their own code, which can do all "
+    "that you can.",
 )  # fmt: skip
 
 

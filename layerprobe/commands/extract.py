@@ -12,10 +12,11 @@ import click
 import layerprobe
 from layerprobe.backend.registry import ENGINES
 from layerprobe.commands.confined import confined, enter
-from layerprobe.commands.data_options import data_options
+from layerprobe.commands.data_options import data_options, trust_option
 from layerprobe.commands.running import carry_out
 from layerprobe.reductions import KINDS as REDUCTIONS
 
+COMPRESSIONS = ("gzip", "lz4", "zstd")
 _EXAMPLES = """\b
 Examples:
   layerprobe extract model.h5 --layer 3
@@ -24,6 +25,7 @@ Examples:
   layerprobe extract model.keras -l logits --from pool5 -i pool5.npy -o logits.h5
   layerprobe extract model.keras -l 3 -i - -o features.h5 < x.npy
   layerprobe extract model.keras -l 3 -i photos/ --preprocess resnet50 -o features.h5
+  layerprobe extract model.keras -l 3 -i x.npy -o features.h5 --shard 2/4
 """
 
 
@@ -34,6 +36,12 @@ def _formulas(
     if not all(sign for _, sign, _ in pairs):
         raise click.BadParameter("a formula is given as NAME=FORMULA, such as 'lambda_1=x/127.5'")
     return tuple((name, formula) for name, _, formula in pairs)
+
+
+def _batch_size(_: click.Context, __: click.Parameter, given: str) -> int | str:
+    if given == "auto" or re.fullmatch(r"-?[0-9]{1,18}", given):
+        return given if given == "auto" else int(given)
+    raise click.BadParameter(f"{given!r} is neither a number nor auto")
 
 
 @click.command("extract", epilog=_EXAMPLES)
@@ -47,21 +55,29 @@ def _formulas(
 @data_options(without="Without it, 32 rows are made up from the model's input specification.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="OUT",
-    help="NAME.h5, or NAME for a folder of .npy files.  [default: MODEL-activations.h5]",
+    help="NAME.h5, NAME.zarr, or NAME for a folder of .npy files.  "
+    "[default: MODEL-activations.h5]",
 )  # fmt: skip
 @click.option(
     "--from", "start", multiple=True, metavar="ADDRESS",
     help="Start here: --input holds the values of this layer output. With several, "
     "ADDRESS=DATA for each.",
 )  # fmt: skip
-@click.option("--batch-size", "-b", default=32, show_default=True, metavar="N", type=int,
-              help="Rows a pass.")  # fmt: skip
+@click.option("--batch-size", "-b", default="32", show_default=True, metavar="N|auto",
+              callback=_batch_size,
+              help="Rows a pass; auto measures which number is fast.")  # fmt: skip
 @click.option("--rows", metavar="START:STOP",
               help="Only rows START to STOP, without STOP; 500: is all from 500 on.")  # fmt: skip
 @click.option("--dtype", metavar="float16|bfloat16|float32|int8",
               help="Store floating-point activations as this, cast before they leave the device; "
               "what does not fit is counted. int8: steps of a scale for each channel, from the "
               "first 512 rows.  [default: as computed]")  # fmt: skip
+@click.option("--shard", metavar="I/N",
+              help="Only the I-th of N parts of these rows, I from 1. OUT.h5 becomes "
+              "OUT-I-of-N.h5; `layerprobe merge` joins the parts.")  # fmt: skip
+@click.option("--compress", metavar="|".join(COMPRESSIONS),
+              help="Make NAME.zarr smaller: lz4 is the fastest, zstd smaller, gzip is read "
+              "everywhere.")  # fmt: skip
 @click.option("--select", metavar="UNITS",
               help="Only these channels (units) of each output: 0:16, or 3,7,-1.")  # fmt: skip
 @click.option("--reduce", metavar="|".join(REDUCTIONS),
@@ -104,15 +120,14 @@ def _formulas(
               "model.")  # fmt: skip
 @click.option("--custom-objects", metavar="FILE.py",
               help="Run this Python file, your own, for classes that the model needs.")  # fmt: skip
-@click.option("--trust", metavar="SHA256",
-              help="Let the Lambda layers of the file with this hash run their own code, which can "
-              "do all that you can.")  # fmt: skip
+@trust_option
 @click.option("--strict-dtype", is_flag=True,
               help="Fail on data that are not of the input's dtype: cast nothing.")  # fmt: skip
 @click.option("--fail-on-nan", is_flag=True,
               help="Stop at the first row with NaN or Inf, in data or activations.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
-              help="Check everything and compute one batch, but write nothing.")  # fmt: skip
+              help="Check everything, compute two batches, and tell what all of it will take, but "
+              "write nothing.")  # fmt: skip
 @confined
 @click.option("--overwrite", is_flag=True,
               help="Replace an existing dump when all is done; rows of an unfinished one are lost "
@@ -134,10 +149,12 @@ def command(
 
     options["rows"] = _rows(options["rows"])
     reads = (model, *inputs, options["architecture"], options["custom_objects"])
+    memory = options["max_memory"]
     options = enter(options, reads, output_of(options["output"] or "here").parent)
+    options["max_memory"] = memory
     carry_out(
-        lambda progress: layerprobe.extract(
-            model, layers, list(inputs) or None, progress=progress, quiet=True, **options
+        lambda **told: layerprobe.extract(
+            model, layers, list(inputs) or None, quiet=True, **options, **told
         ),
         as_json=as_json,
     )

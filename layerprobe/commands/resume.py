@@ -10,6 +10,7 @@ import click
 
 import layerprobe
 from layerprobe.commands.confined import confined, enter
+from layerprobe.commands.data_options import trust_option
 from layerprobe.commands.running import carry_out
 
 _EXAMPLES = """\b
@@ -23,8 +24,7 @@ Examples:
 @click.argument("dump", type=click.Path(path_type=Path))
 @click.option("--custom-objects", metavar="FILE.py",
               help="The file of classes that it was begun with, your own.")  # fmt: skip
-@click.option("--trust", metavar="SHA256",
-              help="Let the Lambda layers of the model with this hash run their code.")  # fmt: skip
+@trust_option
 @confined
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(dump: Path, *, as_json: bool, **options: Any) -> None:
@@ -44,8 +44,8 @@ def command(dump: Path, *, as_json: bool, **options: Any) -> None:
         os.chdir(call.folder)  # what its paths are relative to
         enter(options, (*call.files(), own), output.parent)
     carry_out(
-        lambda progress: layerprobe.resume(
-            output, progress=progress, custom_objects=own, trust=trust, quiet=True
+        lambda **told: layerprobe.resume(
+            output, custom_objects=own, trust=trust, quiet=True, **told
         ),
         as_json=as_json,
     )

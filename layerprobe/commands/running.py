@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from layerprobe.report import Report
 
 
-def carry_out(work: Callable[[Callable[[int, int], None]], Report], *, as_json: bool) -> None:
+def carry_out(work: Callable[..., Report], *, as_json: bool) -> None:
     """Run an extraction and print its report.
 
     Args:
-        work: Takes what to call with the rows done and the rows in all.
+        work: Takes `progress`, to be called with the rows done and the rows in all, and
+            `announce`, to be called with the report of what will be written.
         as_json: Whether to print one JSON object.
     """
-    from layerprobe.report import remarks, summary
+    from layerprobe.summary import outlook, remarks, summary
 
     new_line = "\n" if sys.stderr.isatty() else ""
     message = f"{new_line}layerprobe: {interrupts.MESSAGE}\n"
@@ -40,7 +41,12 @@ def carry_out(work: Callable[[Callable[[int, int], None]], Report], *, as_json: 
             if done:
                 stop.check()
 
-        report = work(progress)
+        def announce(planned: Report) -> None:
+            if bar is not None:
+                bar.clear()
+            click.echo(printable(outlook(planned)), err=True)
+
+        report = work(progress=progress, announce=announce)
     for line in remarks(report):
         click.echo(printable(line), err=True)
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else printable(summary(report)))

@@ -14,7 +14,7 @@ import layerprobe
 from layerprobe import interrupts
 from layerprobe.backend.registry import ENGINES
 from layerprobe.commands.confined import confined, enter
-from layerprobe.commands.data_options import data_options
+from layerprobe.commands.data_options import data_options, trust_option
 from layerprobe.confinement.worker import loaded
 from layerprobe.interrupts import EndOnInterrupt
 from layerprobe.screen import printable
@@ -65,6 +65,7 @@ Examples:
 @click.option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.  [default: auto]")
 @click.option("--backend", metavar="|".join(ENGINES),
               help="The engine.  [default: $LAYERPROBE_BACKEND or tensorflow]")  # fmt: skip
+@trust_option
 @confined
 @click.option("--overwrite", is_flag=True, help="Replace an existing .keras file at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")

@@ -11,6 +11,7 @@ import click
 import layerprobe
 from layerprobe.backend.registry import ENGINES
 from layerprobe.commands.confined import confined, enter
+from layerprobe.commands.data_options import trust_option
 from layerprobe.confinement.worker import loaded
 from layerprobe.screen import printable, waiting
 
@@ -26,7 +27,7 @@ Examples:
 @click.argument("dump", type=click.Path(path_type=Path))
 @click.option("--recompute", default=0, metavar="N", type=click.IntRange(0),
               help="Also compute N rows anew, from the model and the data that the manifest "
-              "names, and compare them.")  # fmt: skip
+              "names, layer by layer, and compare them.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, metavar="N", type=click.IntRange(0),
               help="Of the choice of these rows.")  # fmt: skip
 @click.option("--backend", metavar="|".join(ENGINES),
@@ -36,8 +37,7 @@ Examples:
               "layer.")  # fmt: skip
 @click.option("--custom-objects", metavar="FILE.py",
               help="The file of classes that the dump was made with, your own.")  # fmt: skip
-@click.option("--trust", metavar="SHA256",
-              help="Let the Lambda layers of the model with this hash run their code.")  # fmt: skip
+@trust_option
 @confined
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(dump: Path, *, recompute: int, tolerance: float, as_json: bool, **options: Any) -> None:

@@ -55,15 +55,6 @@ def loaded() -> None:
         _loaded = None
 
 
-def default_memory() -> int:
-    """Return nine tenths of the memory that this process may have, in bytes."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for file in ("memory.max", "memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):
-            total = min(total, int(Path("/sys/fs/cgroup", file).read_text()))
-    return total * 9 // 10
-
-
 def go_on_apart(limits: Limits, *, home: bool, say: Callable[[str], None]) -> None:
     """Go on in a new process; the old one watches it and never returns.
 

@@ -19,6 +19,7 @@ from typing import Any, Self
 from layerprobe.dump.batches import Columns, batches
 from layerprobe.dump.files import Entry, Files, Hdf5File, NpyFiles, entry_of
 from layerprobe.dump.lazy import Array, LazyArray, Read
+from layerprobe.dump.zarr import ZarrFiles
 from layerprobe.errors import DataError, LayerNotFound
 from layerprobe.sinks import manifest as manifests
 
@@ -187,7 +188,7 @@ def open_dump(path: str | os.PathLike[str]) -> Dump:
     """Open a finished dump for reading. No rows are read yet.
 
     Args:
-        path: What `extract` wrote: an HDF5 file, or a folder of NPY files.
+        path: What `extract` wrote: an HDF5 file, a Zarr group, or a folder of NPY files.
 
     Returns:
         A mapping of addresses to lazy arrays, rows first.
@@ -214,8 +215,15 @@ def open_dump(path: str | os.PathLike[str]) -> Dump:
         entries = {entry.address: entry for entry in listed}
         if len(entries) != len(listed) or len({entry.shape[0] for entry in listed}) != 1:
             raise ValueError("its manifest lists no dataset, one of them twice, or unequal rows")
-        kind = NpyFiles if place.is_dir() else Hdf5File
-        return Dump(place, manifest, entries, kind(place, listed))
+        return Dump(place, manifest, entries, _files(place, listed, manifest))
+
+
+def _files(path: Path, entries: list[Entry], manifest: dict[str, Any]) -> Files:
+    if not path.is_dir():
+        return Hdf5File(path, entries)
+    if manifest["container"] == "zarr":
+        return ZarrFiles(path, entries, manifest)
+    return NpyFiles(path, entries)
 
 
 def _manifest(path: Path) -> dict[str, Any]:

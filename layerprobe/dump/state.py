@@ -12,7 +12,10 @@ from layerprobe.dump import open_dump
 from layerprobe.sinks import is_being_written, resume_command, unfinished
 
 _COUNTED = ("nan", "inf", "overflow")
-_TOLD = ("model", "layers", "inputs", "engine", "device", "versions", "options", "notes")
+_TOLD = (
+    *("model", "layers", "inputs", "shard", "whole", "engine", "device", "versions", "options"),
+    *("notes", "parts"),
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class DumpState:
         rows: How many rows there will be.
         safe: How many of them are on the disk, whatever happens next.
         datasets: Address, shape, dtype, stored name of each, and how many NaN and Inf so far.
-        about: The model, the layers, the inputs, the engine, the device, versions, options, notes.
+        about: The model, the layers, the inputs, the engine, the device, versions, options, notes;
+            `row_range`, the rows of the input that these are; of a shard, which one it is.
     """
 
     path: Path
@@ -71,7 +75,7 @@ def show(path: str | os.PathLike[str]) -> DumpState:
     begun = unfinished(place)
     if begun is None:
         with open_dump(place) as dump:
-            told = {key: dump.manifest[key] for key in _TOLD if key in dump.manifest}
+            told = _told(dump.manifest)
             listed = tuple(
                 {k: v for k, v in entry.items() if k != "crc32_marks"}
                 for entry in dump.manifest["datasets"]
@@ -89,5 +93,10 @@ def show(path: str | os.PathLike[str]) -> DumpState:
             {**entry, **dict(zip(_COUNTED, numbers, strict=False))}  # older ones have two
             for entry, numbers in zip(plan["datasets"], counts, strict=True)
         ),
-        about={key: plan[key] for key in _TOLD if key in plan},
+        about=_told(plan),
     )
+
+
+def _told(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    told = {key: manifest[key] for key in _TOLD if key in manifest}
+    return told | ({"row_range": manifest["rows"]} if "rows" in manifest else {})

@@ -85,13 +85,13 @@ def verify(path: str | os.PathLike[str]) -> Verification:
         pieces = [
             (dump[entry["address"]], *piece)
             for entry in dump.manifest["datasets"]
-            for piece in _pieces(dump, entry)
+            for piece in summed(dump, entry)
         ]
         faults = tuple(fault for piece in pieces for fault in _checked(*piece))
         return Verification(dump.path, dump.rows, len(dump), len(pieces), faults)
 
 
-def _pieces(dump: Dump, entry: Mapping[str, Any]) -> Iterator[tuple[tuple[int, int], int, int]]:
+def summed(dump: Dump, entry: Mapping[str, Any]) -> Iterator[tuple[tuple[int, int], int, int]]:
     """Yield ranges of rows that have a checksum: the rows, the sum before, and behind them."""
     marks = [int(text, 16) for text in entry.get("crc32_marks", "").split()]
     every = dump.manifest.get("rows_a_mark", dump.rows)

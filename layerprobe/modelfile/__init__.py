@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from layerprobe.modelfile.audit.sizes import size_findings
 from layerprobe.modelfile.configs import has_graph, parse
 from layerprobe.modelfile.contents import Contents
 from layerprobe.modelfile.diagnosis import Diagnosis, diagnose
-from layerprobe.modelfile.digest import digest
+from layerprobe.modelfile.digest import Judged, digest, judged
 from layerprobe.modelfile.graph import Graph
 from layerprobe.modelfile.kinds import early_findings, refuse_remote
 from layerprobe.modelfile.subclassed import graph_of_parts
@@ -41,6 +41,7 @@ class ModelFile:
     Attributes:
         contents: The file taken apart: its config, and the sizes of its weights.
         early: What was found in it before it was read.
+        judged: The files that it was read from, as they were before.
 
     Example:
         >>> import layerprobe
@@ -51,6 +52,7 @@ class ModelFile:
 
     contents: Contents
     early: tuple[Finding, ...] = ()
+    judged: Judged = field(default=Judged(), repr=False, compare=False)
 
     @property
     def path(self) -> Path:
@@ -201,11 +203,14 @@ def describe(path: Path, architecture: str | Path | None = None) -> ModelFile:
         TrustError: It reaches out of itself, by links or by sizes out of proportion.
     """
     early: list[Finding] = []
-    for given in (path, *([] if architecture is None else [Path(architecture)])):
+    places = (path, *([] if architecture is None else [Path(architecture)]))
+    before = judged(*places)
+    for given in places:
         refuse_remote(given)
         early += early_findings(given)
         Audit(given, "", tuple(early), partial(digest, given)).stop_if_closed()
-    return ModelFile(with_input_shape(translated(_contents(path, architecture))), tuple(early))
+    contents = with_input_shape(translated(_contents(path, architecture)))
+    return ModelFile(contents, tuple(early), before)
 
 
 def _contents(path: Path, architecture: str | Path | None) -> Contents:

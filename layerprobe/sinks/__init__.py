@@ -28,10 +28,11 @@ from layerprobe.sinks.begun import (
     manifest_room,
     recorded,
 )
-from layerprobe.sinks.disk import check_folder, check_space, disk_errors, sync
+from layerprobe.sinks.codecs import facts
+from layerprobe.sinks.disk import check_folder, check_space, disk_errors, free_space, sync
 from layerprobe.sinks.hdf5 import Hdf5Container
 from layerprobe.sinks.journal import Journal, Recorded, difference
-from layerprobe.sinks.kinds import FileTarget, target_of
+from layerprobe.sinks.kinds import FileTarget, ZarrTarget, check_compression, target_of
 from layerprobe.sinks.lock import may_be_held
 from layerprobe.sinks.manifest import read as read_manifest
 from layerprobe.sinks.names import stored_names
@@ -47,6 +48,7 @@ from layerprobe.sinks.numbers import (
 from layerprobe.sinks.rows import Container, RowSink
 from layerprobe.sinks.target import Target, resume_command
 from layerprobe.sinks.whole import check_model_target, write_model
+from layerprobe.sinks.zarr import ZarrContainer
 
 __all__ = [
     "Dataset",
@@ -58,6 +60,7 @@ __all__ = [
     "complete",
     "difference",
     "dtype_named",
+    "free_space",
     "is_being_written",
     "open_sink",
     "resume_command",
@@ -115,14 +118,20 @@ class Sink(Protocol):
 
 
 def check_target(
-    path: str | os.PathLike[str], *, overwrite: bool = False, resume: bool = False
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    compress: str | None = None,
 ) -> None:
     """Check that an output may be written. Nothing that is there is changed.
 
     Args:
-        path: `NAME.h5` or `NAME.hdf5` for an HDF5 file, any other name for a folder of NPY files.
+        path: `NAME.h5` or `NAME.hdf5` for an HDF5 file, `NAME.zarr` for a Zarr group, any other
+            name for a folder of NPY files.
         overwrite: Whether a dump of that name may be replaced. Anything else never is.
         resume: Whether to go on with an output that an earlier run has not finished.
+        compress: How rows are made smaller, for a Zarr group: "gzip", "lz4" or "zstd".
 
     Raises:
         OutputError: The name is taken or not one for an output, or the rows of an unfinished run
@@ -130,6 +139,7 @@ def check_target(
             would lie in is missing or not writable (74).
     """
     target = target_of(Path(path))
+    check_compression(target, compress)
     check_folder(target.path)
     with disk_errors(target.path):
         target.check_early(overwrite=overwrite, resume=resume)
@@ -188,17 +198,19 @@ def open_sink(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    compress: str | None = None,
     plan: Mapping[str, object] | None = None,
     call: Mapping[str, object] | None = None,
 ) -> Sink:
     """Open an output for writing.
 
     Args:
-        path: `NAME.h5` or `NAME.hdf5` for an HDF5 file, any other name for a folder of NPY files.
+        path: As for `check_target`.
         datasets: What will be written, each with an address of its own, all of the same rows.
         overwrite: Whether a dump of that name may be replaced; it stays until `commit`. So may
             the rows of an unfinished run, unless `resume`; they are lost at once.
         resume: Whether to go on with an output that an earlier run has not finished.
+        compress: As for `check_target`.
         plan: What the rows depend on, as JSON has it. A run goes on only with the same.
         call: What else is to be recorded.
 
@@ -215,13 +227,14 @@ def open_sink(
         ...     sink.commit({"datasets": [{"address": "dense"}]})
     """
     target = target_of(Path(path))
+    check_compression(target, compress)
     check_folder(target.path)
     _check_datasets(datasets)
     for dataset in datasets:
         check_dtype(path, dataset.dtype.name)
     names = stored_names(dataset.address for dataset in datasets)
     sums = Sums(len(datasets), mark_rows(datasets))
-    plan_line = recorded(datasets, names, sums, plan or {}, call or {})
+    plan_line = recorded(datasets, names, sums, {**(plan or {}), **facts(compress)}, call or {})
     with ExitStack() as undo:
         room = manifest_room(datasets, sums)
         found = target.take(overwrite=overwrite, resume=resume, reserve=room)
@@ -229,7 +242,7 @@ def open_sink(
         if found is not None:
             check_same(target, found, plan_line)
         with disk_errors(target.path):
-            container = _container(target, datasets, names, begun=found is not None)
+            container = _container(target, datasets, names, found is not None, compress)
             undo.callback(container.close)
             if found is not None:
                 drop_unsound(target, container, datasets, found)
@@ -239,7 +252,7 @@ def open_sink(
             journal = Journal(target.journal, found, plan_line, journal_room(datasets, sums))
             undo.callback(journal.close)
             sync(target.path.parent)
-            sink = RowSink(target, datasets, names, container, journal, sums)
+            sink = RowSink(target, datasets, names, container, journal, sums, facts(compress))
             if found is not None and found.lines:
                 sink.restore(found)
         undo.pop_all()
@@ -247,8 +260,14 @@ def open_sink(
 
 
 def _container(
-    target: Target, datasets: Sequence[Dataset], names: Sequence[str], *, begun: bool
+    target: Target,
+    datasets: Sequence[Dataset],
+    names: Sequence[str],
+    begun: bool,
+    compress: str | None,
 ) -> Container:
+    if isinstance(target, ZarrTarget):
+        return ZarrContainer(target.partial, datasets, names, begun=begun, compress=compress)
     kind = Hdf5Container if isinstance(target, FileTarget) else NpyContainer
     return kind(target.partial, datasets, names, begun=begun)
 

@@ -113,6 +113,7 @@ class _Chunks:
         self._open = np.zeros(shape, dataset.stored)
         self._at = 0
         self._unwritten = False
+        self._beginner = disk.Beginner()
 
     def write(self, start: int, rows: Array) -> None:
         if not rows.nbytes:
@@ -191,6 +192,7 @@ class _Chunks:
         place = int(self._places[chunk])
         self._file.write(place, data)
         self._file.write(place + len(data), memoryview(fletcher32(data)))
+        self._beginner.wrote(self._file, place, len(data))
 
     def _fill(self, rows: Array, place: int) -> None:
         self._file.read(place, rows.reshape(-1).view(np.uint8).data)

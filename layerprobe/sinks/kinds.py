@@ -1,4 +1,4 @@
-"""The two kinds of outputs: a file with its manifest beside it, and a folder with it inside."""
+"""The kinds of outputs: a file with its manifest beside it, and folders with it inside."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import os
 from pathlib import Path
 
 from layerprobe.sinks import manifest as manifests
-from layerprobe.sinks.target import Target, check_replaceable, in_the_way, is_dump, refused
-
-FILE_SUFFIXES = frozenset({".h5", ".hdf5"})
-_NOT_A_FOLDER = frozenset(
-    {".npy", ".npz", ".zarr", ".json", ".partial", ".replaced", ".lock", ".journal"}
+from layerprobe.sinks.codecs import COMPRESSIONS, Chain
+from layerprobe.sinks.grid import METADATA
+from layerprobe.sinks.tail import NAMES as WAITING
+from layerprobe.sinks.target import (
+    Target,
+    check_replaceable,
+    in_the_way,
+    is_array,
+    is_dump,
+    refused,
 )
+
+ZARR_SUFFIX = ".zarr"
+FILE_SUFFIXES = frozenset({".h5", ".hdf5"})
+_NOT_A_FOLDER = frozenset({".npy", ".npz", ".json", ".partial", ".replaced", ".lock", ".journal"})
 
 
 class FileTarget(Target):
@@ -70,7 +79,7 @@ class FolderTarget(Target):
             if not self.path.is_dir():
                 raise refused(self.path, "is a file", "a folder, or a name that ends in .h5")
             check_replaceable(self.path, overwrite=overwrite)
-        if os.path.lexists(self.partial) and not _is_unfinished(self.partial):
+        if os.path.lexists(self.partial) and not self._is_unfinished(self.partial):
             raise in_the_way(self.partial)
         if os.path.lexists(self._replaced) and not is_dump(self._replaced):
             raise in_the_way(self._replaced)
@@ -95,9 +104,33 @@ class FolderTarget(Target):
         self._put_back()
         _remove(self._replaced)
 
+    def _is_unfinished(self, folder: Path) -> bool:
+        """Tell whether a folder is what a run that died has left."""
+        if folder.is_symlink() or not folder.is_dir():
+            return False
+        entries = list(folder.iterdir())
+        ours = manifests.is_ours(folder / manifests.FILE, cut=True) or not entries
+        return ours and all(self._is_known(entry) for entry in entries)
+
+    def _is_known(self, entry: Path) -> bool:
+        return entry.suffix == ".npy" or entry.name == manifests.FILE
+
+
+class ZarrTarget(FolderTarget):
+    """One Zarr group with its manifest inside."""
+
+    container = "zarr"
+
+    def _is_known(self, entry: Path) -> bool:
+        if entry.is_dir() and not entry.is_symlink():
+            return is_array(entry)
+        return entry.name in {manifests.FILE, METADATA, *WAITING}
+
 
 def target_of(path: Path) -> Target:
     """Return the names of an output: a file if it ends in .h5 or .hdf5, otherwise a folder.
+
+    A folder whose name ends in .zarr is a Zarr group, any other one of NPY files.
 
     Raises:
         OutputError: The name is not one for an output (exit code 2).
@@ -106,25 +139,50 @@ def target_of(path: Path) -> Target:
         return FileTarget(path)
     if path.name in {"", ".."} or path.suffix.lower() in _NOT_A_FOLDER:
         raise refused(
-            path, "is no name for an output", "NAME.h5, or NAME for a folder of .npy files"
+            path,
+            "is no name for an output",
+            "NAME.h5, NAME.zarr, or NAME for a folder of .npy files",
         )
+    if path.suffix.lower() == ZARR_SUFFIX:
+        return ZarrTarget(path)
     return FolderTarget(path)
 
 
-def _is_unfinished(folder: Path) -> bool:
-    """Tell whether a folder is what a run that died has left."""
-    if folder.is_symlink() or not folder.is_dir():
-        return False
-    entries = list(folder.iterdir())
-    ours = manifests.is_ours(folder / manifests.FILE, cut=True) or not entries
-    return ours and all(e.suffix == ".npy" or e.name == manifests.FILE for e in entries)
+def check_compression(target: Target, compress: str | None) -> None:
+    """Make sure that an output can be compressed in this way, if it is to be.
+
+    Raises:
+        OutputError: It cannot (exit code 2), or a package is missing (70).
+    """
+    if compress is None:
+        return
+    if compress not in COMPRESSIONS:
+        raise refused(
+            target.path,
+            f"cannot be compressed with {compress!r}",
+            f"one of: {', '.join(COMPRESSIONS)}",
+            "Choose one of these, or leave --compress out.",
+        )
+    if not isinstance(target, ZarrTarget):
+        raise refused(
+            target.path,
+            f"cannot be compressed: {compress} is for Zarr alone",
+            "an output whose name ends in .zarr",
+            f"Name it {target.path.with_suffix(ZARR_SUFFIX)}, or leave --compress out.",
+        )
+    Chain(1, compress)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of ours; a folder inside it would stop this, since we make none."""
+    """Remove a folder of ours; any other than that of an array inside it stops this."""
     if not folder.is_dir():
         return
     # The manifest goes last: it is what the rest is known by.
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == manifests.FILE):
-        entry.unlink()
+        if entry.is_dir() and not entry.is_symlink() and is_array(entry):
+            for file in entry.iterdir():
+                file.unlink()
+            entry.rmdir()
+        else:
+            entry.unlink()
     folder.rmdir()

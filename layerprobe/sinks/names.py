@@ -16,6 +16,8 @@ _DEVICES = frozenset(
     {"CON", "PRN", "AUX", "NUL"}
     | {port + digit for port in ("COM", "LPT") for digit in "0123456789"}
 )
+# What a folder of Zarr has besides its arrays; names with "__" in front are its own, too.
+_FILES = frozenset({"zarr.json", "manifest.json"})
 # 200 bytes leave room for ".npy" below the 255 of common file systems; ten of them are for "~2".
 _LONGEST = 190
 _DIGEST_DIGITS = 16
@@ -25,10 +27,11 @@ def stored_names(addresses: Iterable[str]) -> list[str]:
     """Return the names under which the datasets of these addresses are stored, in their order.
 
     Letters and digits of any script, "_", "-", "." and "@" stay; everything else is percent-encoded
-    as UTF-8. So are a first or last ".", a first "-", and the first letter of a name that Windows
-    takes for a device. A name that would be longer than 190 bytes is cut and ends in "~" and a hash
-    of its address. Of names that differ in letter case or Unicode form alone, which some disks take
-    for one, all but the first get "~2", "~3" and so on.
+    as UTF-8. So are a first or last ".", a first "-", the first of two "_" in front, and the first
+    letter of a name that Windows takes for a device or Zarr for a file of its own. A name that
+    would be longer than 190 bytes is cut and ends in "~" and a hash of its address. Of names that
+    differ in letter case or Unicode form alone, which some disks take for one, all but the first
+    get "~2", "~3" and so on.
 
     Args:
         addresses: Any strings, each different from the others.
@@ -64,7 +67,8 @@ def _safe(address: str) -> str:
     if not pieces:
         return "~"
     stem = unicodedata.normalize("NFKC", address).partition(".")[0].upper()
-    if address[0] in ".-" or stem in _DEVICES:
+    reserved = stem in _DEVICES or unicodedata.normalize("NFKC", address).casefold() in _FILES
+    if address[0] in ".-" or address.startswith("__") or reserved:
         pieces[0] = percent(address[0])
     if address[-1] == ".":
         pieces[-1] = "%2E"
@@ -89,3 +93,8 @@ def _cut(pieces: list[str], size: int) -> str:
 def percent(character: str) -> str:
     """Return the percent-encoding of one character in UTF-8, lone surrogates included."""
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+def as_text(address: str) -> str:
+    """Percent-encode what neither HDF5 strings nor strict JSON can hold: NULs, lone surrogates."""
+    return "".join(percent(c) if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in address)

@@ -40,6 +40,7 @@ class NpyContainer:
         self._folder = folder
         self._datasets = datasets
         self._paths = [folder / f"{name}.npy" for name in names]
+        self._beginners = [disk.Beginner() for _ in datasets]
         headers = [_header(dataset) for dataset in datasets]
         self._offsets = [len(header) for header in headers]
         for path, dataset, header in zip(self._paths, datasets, headers, strict=True):
@@ -53,6 +54,7 @@ class NpyContainer:
         if rows.nbytes:
             with disk.open_file(self._paths[index]) as file:
                 file.write(self._place(index, start), rows.reshape(-1).view(np.uint8).data)
+                self._beginners[index].wrote(file, self._place(index, start), rows.nbytes)
 
     def read(self, index: int, start: int, stop: int) -> Array:
         """Return rows as they lie on the disk."""

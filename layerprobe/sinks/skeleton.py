@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from layerprobe.sinks.manifest import ATTRIBUTE
-from layerprobe.sinks.names import percent
+from layerprobe.sinks.names import as_text
 from layerprobe.sinks.numbers import Dataset, is_bfloat16
 
 _MIB = 1 << 20
@@ -188,7 +188,7 @@ def _allocate(file: h5py.File, dataset: Dataset, name: str, limit: int) -> h5py.
     kind = _bfloat16() if is_bfloat16(dataset.dtype) else dataset.stored
     # Times would make every file differ from the next.
     stored = file.create_dataset(name, dataset.shape, kind, track_times=False, **options)
-    stored.attrs["address"] = _as_text(dataset.address)
+    stored.attrs["address"] = as_text(dataset.address)
     if dataset.scale is not None:
         scale = np.array(dataset.scale, "<f4")
         if len(scale) <= _MOST_IN_HEADER:
@@ -211,8 +211,3 @@ def _places(dataset: h5py.Dataset) -> np.ndarray[Any, Any]:
     if dataset.chunks:
         dataset.id.chunk_iter(lambda chunk: found.append((chunk.chunk_offset, chunk.byte_offset)))
     return np.array([place for _, place in sorted(found)], np.int64)
-
-
-def _as_text(address: str) -> str:
-    """Percent-encode what HDF5 strings cannot hold; `layers.quote` leaves none of it."""
-    return "".join(percent(c) if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in address)

@@ -7,12 +7,14 @@ was asked for: what is ours is known by its manifest and its journal. All of it 
 
     OUT.h5    OUT.h5.partial, OUT.h5.json.partial, OUT.h5.journal  ->  OUT.h5, OUT.h5.json
     OUT       OUT.partial/, manifest.json inside, OUT.journal      ->  OUT/
+    OUT.zarr  OUT.zarr.partial/, as well                           ->  OUT.zarr/
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, suppress
@@ -22,9 +24,12 @@ from layerprobe.errors import OutputError
 from layerprobe.sinks import journal as journals
 from layerprobe.sinks import manifest as manifests
 from layerprobe.sinks.disk import disk_errors, replace_content, sync
+from layerprobe.sinks.grid import METADATA
 from layerprobe.sinks.journal import Recorded
 from layerprobe.sinks.lock import Lock, may_be_held
 from layerprobe.sinks.names import folded
+
+_SHARD = re.compile(r"c(\.[0-9]+)+")
 
 
 class Target(ABC):
@@ -234,5 +239,22 @@ def is_dump(path: Path) -> bool:
         return False
     if path.is_file():
         return True
+    if manifest.get("container") == "zarr":
+        arrays = {folded(name) for name in names}
+        known = {METADATA, manifests.FILE}
+        return all(
+            folded(entry.name) in arrays and is_array(entry)
+            if entry.is_dir() and not entry.is_symlink()
+            else entry.name in known
+            for entry in path.iterdir()
+        )
     known = {folded(f"{name}.npy") for name in names} | {manifests.FILE}
     return all(folded(entry.name) in known for entry in path.iterdir())
+
+
+def is_array(folder: Path) -> bool:
+    """Tell whether a folder holds what one array of a Zarr dump does, and nothing else."""
+    return all(
+        (entry.name == METADATA or _SHARD.fullmatch(entry.name)) and not entry.is_dir()
+        for entry in folder.iterdir()
+    )

@@ -1,4 +1,4 @@
-"""How fast `extract` is against the loops it replaces: `python -m benchmarks.extract`.
+"""How fast `extract` is beside the limits and other ways: `python -m benchmarks.streaming`.
 
 Each engine has a process of its own (`contest.py`), in which the contestants take turns on the same
 model, rows and disk. Loading and compiling are left out: what is timed is the run from the first
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from benchmarks import measure
 from benchmarks.measure import SAMPLES, median, python, spread
+from benchmarks.streaming.cases import CASES, Case
 
 
 class Turn(NamedTuple):
@@ -25,51 +26,15 @@ class Turn(NamedTuple):
     cpu: float
 
 
-class Case(NamedTuple):
-    """What one contest is about: a layer of a model, a kind of rows, how many, and how batched."""
-
-    title: str
-    model: str
-    layer: str
-    rows_of: str
-    rows: int
-    batch_size: int
-
-
-CASES = {
-    "deep": Case(
-        "ResNet50 on 64 x 64 images, layer conv3_block4_out, 131 kB a row",
-        "small-resnet",
-        "conv3_block4_out",
-        "images",
-        1_024,
-        32,
-    ),
-    "small": Case(
-        "digits_cnn, layer conv2, 1.5 kB a row", "digits_cnn", "conv2", "digits", 60_032, 32
-    ),
-    "small-256": Case(
-        "digits_cnn, layer conv2, 1.5 kB a row", "digits_cnn", "conv2", "digits", 120_064, 256
-    ),
-    "wide": Case(
-        "one convolution on 64 x 64 images, 66 kB a row",
-        "one-convolution",
-        "conv",
-        "images",
-        6_400,
-        32,
-    ),
-}
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=7, help="turns that count (7)")
+    parser.add_argument("--repeats", type=int, default=5, help="turns that count (5)")
     parser.add_argument("--engine", choices=measure.ENGINES, action="append", help="(all)")
     parser.add_argument("--case", choices=CASES, action="append", help="(all)")
     chosen = parser.parse_args()
     measure.print_machine()
+    bars: list[list[str]] = []
     with tempfile.TemporaryDirectory() as folder:
         for case in chosen.case or CASES:
             model, rows = _made(CASES[case], Path(folder))
@@ -78,6 +43,12 @@ def main() -> None:
                 for engine in chosen.engine or measure.ENGINES
             }
             _print(CASES[case], results, chosen.repeats)
+            bars += _held(CASES[case], results)
+    measure.print_table(
+        f"Held to bars, medians of {chosen.repeats} turns",
+        ["case", "engine", "who", "beside", "as fast", "bar", ""],
+        bars,
+    )
 
 
 def _made(case: Case, folder: Path) -> tuple[Path, Path]:
@@ -99,10 +70,26 @@ def _contest(
     """Return what each contestant's turns took on one engine."""
     with tempfile.TemporaryDirectory(dir=rows.parent) as folder:
         numbers = [str(case.batch_size), str(repeats)]
-        command = python("-m", "benchmarks.contest", model, case.layer, rows, folder, *numbers)
+        command = python(
+            "-m", "benchmarks.streaming.contest", model, case.layer, rows, folder, *numbers
+        )
         finished = measure.run(command, {"KERAS_BACKEND": engine, "LAYERPROBE_BACKEND": engine})
     turns = json.loads(finished.stdout.splitlines()[-1])
     return {name: [Turn(*turn) for turn in of_one] for name, of_one in turns.items()}
+
+
+def _held(case: Case, results: Mapping[str, Mapping[str, Sequence[Turn]]]) -> list[list[str]]:
+    """Return a line for each bar on each engine."""
+    lines = []
+    for engine, contestants in results.items():
+        for bar in case.bars:
+            for who in bar.outputs:
+                pairs = zip(contestants[bar.who], contestants[who], strict=True)
+                ratio = median([other.seconds / ours.seconds for other, ours in pairs])
+                kept = "kept" if ratio >= bar.least else "missed"
+                words = [case.model, engine, who, bar.who, f"{ratio:.2f}", f"{bar.least:g}", kept]
+                lines.append(words)
+    return lines
 
 
 def _print(case: Case, results: Mapping[str, Mapping[str, Sequence[Turn]]], repeats: int) -> None:

@@ -1,0 +1,41 @@
+"""How much memory this process has taken, and may take."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes that this process has held so far; None if the system does not tell.
+
+    Example:
+        >>> (peak_memory() or 1) > 0
+        True
+    """
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def machine_memory() -> int | None:
+    """Return the bytes that this process may have: the machine's, or what its group is given."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return None
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            total = min(total, int(Path("/sys/fs/cgroup", file).read_text()))
+    return total
+
+
+def default_memory() -> int | None:
+    """Return the bytes that a run may hold where nothing is said: nine tenths of all."""
+    total = machine_memory()
+    return None if total is None else total * 9 // 10
