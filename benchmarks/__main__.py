@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks import audit, compression, confinement, journal, listing, memory
+from benchmarks import audit, compression, confinement, journal, listing, memory, reading
 from benchmarks.corpus import __main__ as corpus
 from benchmarks.function import __main__ as function
 from benchmarks.streaming import __main__ as streaming
 
 BENCHMARKS = (
-    *(listing, streaming, memory, journal, compression),
+    *(listing, streaming, memory, journal, reading, compression),
     *(function, confinement, corpus, audit),
 )
 

@@ -98,6 +98,7 @@ THIRD_PARTY = {
         "sources/hdf5.py",
         "sinks/skeleton.py",
         "sinks/manifest.py",
+        "dump/chunks.py",
         "dump/files.py",
         "backend/archive_weights.py",
         "backend/weights.py",
@@ -137,9 +138,12 @@ THIRD_PARTY = {
             losses printing randomness settings transposed values""".split()
         ),
     },
-    "tensorflow": {"backend/tensorflow.py"},
+    "tensorflow": {"backend/tensorflow.py", "dump/tensorflow.py"},
     "jax": {"backend/jax.py", "backend/jax_zeros.py"},
-    "torch": {"backend/torch.py", "backend/torch_graph.py", "backend/torch_pass.py"},
+    "torch": {
+        *("backend/torch.py", "backend/torch_graph.py", "backend/torch_pass.py"),
+        "dump/torch.py",
+    },
     "openvino": {"backend/openvino.py"},
     "ml_dtypes": {"backend/values.py", "sinks/numbers.py"},
     "numcodecs": {"sinks/codecs.py"},

@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from layerprobe.dump.batches import Columns, batches
 from layerprobe.dump.files import Entry, Files, Hdf5File, NpyFiles, entry_of
 from layerprobe.dump.lazy import Array, LazyArray, Read
 from layerprobe.dump.zarr import ZarrFiles
@@ -81,6 +82,80 @@ class Dump(Mapping[str, LazyArray]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def batches(
+        self,
+        addresses: str | Sequence[str] | None = None,
+        batch_size: int = 32,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        numbered: bool = False,
+        dequantized: bool = False,
+    ) -> Iterator[Any]:
+        """Yield the rows batch by batch; no more than one batch is in memory.
+
+        Args:
+            addresses: One address, for arrays; several, for dicts of arrays by address; by default
+                all, as dicts.
+            batch_size: Rows a batch; the last one has what is left.
+            shuffle: Whether the rows are mixed, all with all.
+            seed: Of their order: the same gives the same, so take another in each epoch.
+            numbered: Whether to yield pairs of row numbers (an array of integers) and batch;
+                `row_ids[number]` is what a row is called.
+            dequantized: Whether steps of int8 are multiplied by their scale, to float32.
+
+        Raises:
+            LayerNotFound: The dump has no such address.
+            DataError: The batch size is below 1, or a row cannot be read.
+        """
+        columns = Columns(self, addresses, dequantized=dequantized)
+        pairs = batches(columns, self.rows, batch_size, shuffle=shuffle, seed=seed)
+        return pairs if numbered else (batch for _, batch in pairs)
+
+    def to_tf_dataset(
+        self,
+        addresses: str | Sequence[str] | None = None,
+        batch_size: int = 32,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        dequantized: bool = False,
+    ) -> Any:
+        """Return a `tf.data.Dataset` of batches; see `batches`. The dump has to stay open.
+
+        Every pass over it gives the same batches in the same order.
+        """
+        from layerprobe.dump import tensorflow
+
+        columns = Columns(self, addresses, dequantized=dequantized)
+
+        def made() -> Iterator[Any]:
+            pairs = batches(columns, self.rows, batch_size, shuffle=shuffle, seed=seed)
+            return (batch for _, batch in pairs)
+
+        made()  # what is wrong with the arguments is said now
+        return tensorflow.dataset(columns, -(-self.rows // batch_size), made)
+
+    def to_torch_dataset(
+        self, addresses: str | Sequence[str] | None = None, *, dequantized: bool = False
+    ) -> Any:
+        """Return a `torch.utils.data.Dataset` of rows, for a DataLoader with any number of workers.
+
+        Each process opens the dump for itself, so this one may be closed.
+
+        Args:
+            addresses: One address, for tensors; several, for dicts of tensors by address; by
+                default all, as dicts.
+            dequantized: Whether steps of int8 are multiplied by their scale, to float32.
+
+        Raises:
+            LayerNotFound: The dump has no such address.
+        """
+        from layerprobe.dump import torch
+
+        Columns(self, addresses)
+        return torch.Rows(self.path, self.rows, addresses, dequantized=dequantized)
 
     def close(self) -> None:
         """Let go of the files; its arrays can be read no more."""

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
+from layerprobe.dump.chunks import direct
 from layerprobe.dump.lazy import Array, Read
 from layerprobe.sinks import dtype_named
 
@@ -88,6 +89,7 @@ class Hdf5File:
     def __init__(self, path: Path, entries: Iterable[Entry]) -> None:
         # No lock is taken: a published dump no longer changes, and some file systems know no locks.
         self._file = h5py.File(path, "r", locking=False)
+        self._readers: dict[str, Read] = {}
         try:
             for entry in entries:
                 self._check(entry)
@@ -96,14 +98,18 @@ class Hdf5File:
             raise
 
     def reader(self, entry: Entry) -> Read:
-        """Return what reads rows of one dataset; its chunk cache lives as long."""
-        dataset = self._file[entry.name]
-        if entry.dtype.name == "bfloat16":
-            return partial(_raw, dataset, entry)
-        return lambda start, stop: dataset[start:stop]
+        """Return what reads rows of one dataset."""
+        if entry.name not in self._readers:
+            dataset = self._file[entry.name]
+            through: Read = lambda start, stop: dataset[start:stop]  # noqa: E731
+            if entry.dtype.name == "bfloat16":
+                through = partial(_raw, dataset, entry)
+            self._readers[entry.name] = direct(self._file, dataset, entry.dtype, through)
+        return self._readers[entry.name]
 
     def close(self) -> None:
         """Close the file."""
+        self._readers.clear()  # a dataset that is held keeps the file open
         self._file.close()
 
     def _check(self, entry: Entry) -> None:

@@ -122,9 +122,7 @@ class LazyArray:
             raise IndexError(f"A row is outside of the {count} rows of {self!r}.")
         return indices % max(1, count)
 
-    def _windows(
-        self, wanted: range | npt.NDArray[np.intp]
-    ) -> Iterator[tuple[Any, range, npt.NDArray[np.intp]]]:
+    def _windows(self, wanted: range | npt.NDArray[np.intp]) -> Iterator[tuple[Any, range, Any]]:
         """Cut the wanted rows into pieces that lie close together on the disk.
 
         Yields:
@@ -133,9 +131,9 @@ class LazyArray:
         if isinstance(wanted, range):
             count = max(1, self._window // abs(wanted.step))
             for first in range(0, len(wanted), count):
-                piece = np.asarray(wanted[first : first + count])
-                window = range(int(piece.min()), int(piece.max()) + 1)
-                yield slice(first, first + len(piece)), window, piece - window.start
+                piece = wanted[first : first + count]
+                window = range(min(piece[0], piece[-1]), max(piece[0], piece[-1]) + 1)
+                yield slice(first, first + len(piece)), window, slice(None, None, wanted.step)
             return
         order = np.argsort(wanted, kind="stable")
         ordered = wanted[order]
