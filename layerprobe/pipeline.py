@@ -46,30 +46,27 @@ class Plan:
 
     Attributes:
         model: The model file's description.
-        datasets: What will be written: address, shape (rows first), dtype.
         rows: The range of rows of the input, first included, last excluded.
         whole: That of all shards together.
         batch_size: Rows a pass.
         engine: Name of the engine.
         device: The device it uses.
-        output: Where the dump goes.
+        target: Where the rows go.
         notes: What the user should know: casts, made-up rows, upgrades.
         layers: The addresses of the layer outputs.
         call: What was asked for, as the journal keeps it.
         complete: The manifest of the dump, if it is there already and was to be gone on with.
         forecast: What it will take.
         first: What was computed already.
-        stream: What takes the rows in place of a dump, as one array.
     """
 
     model: ModelFile
-    datasets: tuple[Dataset, ...]
     rows: tuple[int, int]
     whole: tuple[int, int]
     batch_size: int
     engine: str
     device: str
-    output: Path
+    target: Output
     notes: tuple[str, ...]
     options: Options
     compute: Pass
@@ -79,7 +76,16 @@ class Plan:
     complete: dict[str, Any] | None
     forecast: Forecast
     first: Probe = field(repr=False)
-    stream: IO[bytes] | None = None
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """What will be written: address, shape (rows first), dtype."""
+        return self.first.datasets
+
+    @property
+    def output(self) -> Path:
+        """The final name of the dump."""
+        return self.target.path
 
     @property
     def row_count(self) -> int:
@@ -150,14 +156,12 @@ def plan(
         undo.pop_all()
     return Plan(
         model=file,
-        datasets=found.datasets,
         rows=rows,
         whole=whole,
         batch_size=batch_size,
         engine=selected.name,
         device=selected.device,
-        output=target.path,
-        stream=target.stream,
+        target=target,
         notes=(*built.notes, *compute.notes, *notes, *cast_notes(feeds, found)),
         options=options,
         compute=compute,

@@ -56,8 +56,8 @@ def run(planned: Plan, progress: Progress | None = None) -> Report:
 
 
 def _sink(planned: Plan) -> Sink:
-    if planned.stream is not None:
-        return StreamSink(planned.stream, planned.datasets)
+    if planned.target.stream is not None:
+        return StreamSink(planned.target.stream, planned.datasets)
     return open_sink(
         planned.output,
         planned.datasets,

@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks.streaming.cases import ANEW, BARE, BY_HAND, DURABLE, SYNCED, WHOLE
 from layerprobe import pipeline
 from layerprobe.options import Options
+from layerprobe.outputs import Output
 from layerprobe.probing import Probe
 from layerprobe.running import run
 from layerprobe.sinks.rows import GROUP_BYTES
@@ -60,7 +61,8 @@ def main() -> None:
 def _layerprobe(planned: pipeline.Plan, folder: Path) -> dict[str, Callable[[], object]]:
     def extract(output: Path) -> None:
         # A plan brings its first batches along, computed before the clock starts.
-        run(dataclasses.replace(planned, output=output, first=Probe([], planned.datasets, [])))
+        first = Probe([], planned.datasets, [])
+        run(dataclasses.replace(planned, target=Output(output, None), first=first))
 
     return {
         "extract to .h5": lambda: extract(folder / "extracted.h5"),
