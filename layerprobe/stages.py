@@ -16,7 +16,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _BLOCK_BYTES = 1 << 20  # of inputs and outputs together
-_WAITING_BYTES = 32 << 20
+_WAITING_BYTES = 16 << 20
 
 
 def blocks(rows: tuple[int, int], size: int, row_bytes: int) -> list[tuple[int, int]]:
@@ -107,7 +107,7 @@ class Behind:
 
 
 def waiting_blocks(size: int, row_bytes: int) -> int:
-    """Return how many blocks may wait to be written: 32 MiB of them.
+    """Return how many blocks may wait to be written: 16 MiB of them.
 
     While the disk settles what it was given, a stage that could hand over only one block would
     stand still.
@@ -118,7 +118,7 @@ def waiting_blocks(size: int, row_bytes: int) -> int:
 
     Example:
         >>> waiting_blocks(32, 1000), waiting_blocks(32, 10**8)
-        (32, 1)
+        (16, 1)
     """
     block = _rows_a_block(size, row_bytes) * row_bytes
     return max(1, _WAITING_BYTES // max(1, block))
