@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from layerprobe.dump.verify import summed
 from layerprobe.errors import DataError, OutputError
 from layerprobe.parts import Part, joined, open_parts, stripped, understood
 from layerprobe.report import Report, finished_report
+from layerprobe.resuming import telling
 from layerprobe.sinks import (
     Dataset,
     Sink,
@@ -26,7 +26,6 @@ from layerprobe.sinks import (
     check_target,
     complete,
     open_sink,
-    resume_command,
     sum_of,
     unfinished,
 )
@@ -96,7 +95,7 @@ def merge(
     call = {"merge": [os.fspath(path) for path in parts], "folder": str(Path.cwd())}
     plan = _plan(opened, manifest)
     sink = open_sink(target, datasets, overwrite=overwrite, resume=resume, plan=plan, call=call)
-    with _telling(sink, target, datasets), sink:
+    with telling(sink, target, datasets[0].shape[0]), sink:
         _copy_all(opened, datasets, sink, progress or (lambda _done, _total: None))
         sink.commit(manifest)
     report = finished_report(target, manifest)
@@ -131,20 +130,6 @@ def _check_finished(target: Path, found: Mapping[str, Any], wanted: Mapping[str,
             exit_code=65,
             path=str(target),
         )
-
-
-@contextmanager
-def _telling(sink: Sink, target: Path, datasets: Sequence[Dataset]) -> Iterator[None]:
-    """Add to any exception how many rows are safe, and how to go on with them."""
-    try:
-        yield
-    except BaseException as error:
-        if sink.durable:
-            error.add_note(
-                f"{sink.durable:,} of {datasets[0].shape[0]:,} rows are safe. "
-                f"Go on with: {resume_command(target)}"
-            )
-        raise
 
 
 def _copy_all(

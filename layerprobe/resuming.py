@@ -1,9 +1,13 @@
-"""The call of an extraction, kept in the journal of its output, and made again from there."""
+"""The call of an extraction, kept in the journal of its output, and made again from there.
+
+Who is stopped is told how.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,7 @@ from typing import Any
 from layerprobe.errors import DataError, OutputError, TrustError
 from layerprobe.feed import Given
 from layerprobe.options import Options
-from layerprobe.sinks import complete, unfinished
+from layerprobe.sinks import Sink, StreamSink, complete, resume_command, unfinished
 
 _NAMES = (".partial", ".journal")  # what a user may take for the name of an unfinished output
 
@@ -118,6 +122,30 @@ def recorded_merge(output: Path) -> list[Path] | None:
     found = unfinished(output)
     call = {} if found is None else found.plan.get("call", {})
     return [Path(call["folder"], part) for part in call["merge"]] if "merge" in call else None
+
+
+@contextmanager
+def telling(sink: Sink, output: Path, rows: int) -> Iterator[None]:
+    """Add to any exception how many rows are safe, and how to go on with them.
+
+    Args:
+        sink: Where they are written.
+        output: The dump's final name.
+        rows: How many there will be.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(sink, StreamSink) and not isinstance(error, BrokenPipeError):
+            error.add_note(
+                f"{sink.written:,} of {rows:,} rows have left: the array that was begun is cut "
+                "short."
+            )
+        if sink.durable:
+            error.add_note(
+                f"{sink.durable:,} of {rows:,} rows are safe. Go on with: {resume_command(output)}"
+            )
+        raise
 
 
 def check_own_code(

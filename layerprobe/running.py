@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,8 @@ from layerprobe.counts import Counts
 from layerprobe.errors import DataError
 from layerprobe.pipeline import Plan
 from layerprobe.report import Report, finished_report, manifest_of, plan_of
-from layerprobe.sinks import Sink, StreamSink, open_sink, resume_command
+from layerprobe.resuming import telling
+from layerprobe.sinks import Sink, StreamSink, open_sink
 from layerprobe.stages import Behind, ahead, blocks, waiting_blocks
 from layerprobe.timing import Times
 
@@ -46,7 +46,7 @@ def run(planned: Plan, progress: Progress | None = None) -> Report:
         return finished_report(planned.output, planned.complete, plan_of(planned))
     counts, times = [Counts() for _ in planned.datasets], Times()
     sink = _sink(planned)
-    with _telling(planned, sink), sink:
+    with telling(sink, planned.output, planned.row_count), sink:
         if sink.durable:
             _restore(planned, sink, counts, progress)
         _stream(planned, sink, counts, times, progress)
@@ -67,25 +67,6 @@ def _sink(planned: Plan) -> Sink:
         plan=plan_of(planned),
         call=planned.call,
     )
-
-
-@contextmanager
-def _telling(planned: Plan, sink: Sink) -> Iterator[None]:
-    """Add to any exception how many rows are safe, and how to go on with them."""
-    try:
-        yield
-    except BaseException as error:
-        if isinstance(sink, StreamSink) and not isinstance(error, BrokenPipeError):
-            error.add_note(
-                f"{sink.written:,} of {planned.row_count:,} rows have left: the array that was "
-                "begun is cut short."
-            )
-        if sink.durable:
-            error.add_note(
-                f"{sink.durable:,} of {planned.row_count:,} rows are safe. "
-                f"Go on with: {resume_command(planned.output)}"
-            )
-        raise
 
 
 def _stream(

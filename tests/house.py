@@ -41,13 +41,16 @@ ALLOWED = {
         *"counts outputs resuming checks shards timing".split(),
     },
     "resuming": {*_BASE, *"sinks feed options".split()},
-    "running": {*_BASE, *"sinks feed batches checks counts report pipeline stages timing".split()},
+    "running": {
+        *_BASE,
+        *"sinks feed batches checks counts report resuming pipeline stages timing".split(),
+    },
     "recomputing": {
         *_BASE,
         *"batches dump feed options pipeline resuming seen sinks sources".split(),
     },
     "parts": {"errors", "dump", "resuming", "sinks"},
-    "merging": {"errors", "dump", "parts", "report", "sinks"},
+    "merging": {"errors", "dump", "parts", "report", "resuming", "sinks"},
     "epochs": {"feed", "batches", "stages"},
     "targets": {*_BASE, "sources", "backend", "feed", "loss_expression"},
     "training": {*_READS, *"feed inputs options live epochs targets".split(), *_FORMULAS},
