@@ -123,7 +123,7 @@ OPTIONS = [
     (["--batch-size", "0"], 2, "The batch size is 0.", "1 or more"),
     (["--batch-size", "-5"], 2, "The batch size is -5.", "1 or more"),
     (["--batch-size", "many"], 2, "'many' is neither a number nor auto", "--help"),
-    (["--dtype", "int8"], 2, "The dtype 'int8' is not known.", "float16 or float32"),
+    (["--dtype", "int4"], 2, "The dtype 'int4' is not known.", "one of float16, bfloat16"),
     (["--device", "tpu"], 2, "The device 'tpu' is not known.", "auto, cpu, gpu or gpu:N"),
     (["--device", "gpu:x"], 2, "The device 'gpu:x' is not known.", "auto, cpu, gpu or gpu:N"),
     (["--device", "gpu:99"], 70, "There is no gpu:99: tensorflow sees", "Use --device cpu"),

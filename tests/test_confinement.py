@@ -275,7 +275,7 @@ def test_the_current_folder_is_not_imported_from(tmp_path, samples, command, var
         (tmp_path / name).write_text("open('ran', 'w').write(__name__)\nraise SystemExit(9)")
     options = ["-l", "3", "-o", "o.h5", "--no-sandbox"] if command == "extract" else []
     if options and variables != {"PYTHONPATH": "."}:
-        options += ["--dtype", "int8"]  # refused when all is imported but the engine
+        options += ["--dtype", "int4"]  # refused when all is imported but the engine
     done = shell(command, samples / "digits_cnn.keras", *options, cwd=tmp_path, **variables)
-    assert done.code == (2 if "int8" in options else 0), done
+    assert done.code == (2 if "int4" in options else 0), done
     assert not (tmp_path / "ran").exists()

@@ -79,12 +79,12 @@ def test_compression_of_another_output_is_a_usage_error(capfd, tmp_path, given):
 
 def test_room_is_not_asked_for_compressed_rows(tmp_path, given, monkeypatch):
     """Nobody knows how much they will need; of plain ones it is known before the first."""
-    from layerprobe import pipeline
+    from layerprobe import outputs
 
     def full(path, nbytes):
         raise OutputError(f"{path} needs {nbytes}")
 
-    monkeypatch.setattr(pipeline, "check_space", full)
+    monkeypatch.setattr(outputs, "check_space", full)
     with pytest.raises(OutputError, match="needs"):
         layerprobe.extract(*given, tmp_path / "o.zarr")
     layerprobe.extract(*given, tmp_path / "o.zarr", compress="gzip")

@@ -70,7 +70,7 @@ OTHERS = {
     "inputs[0].shape[0]": lambda told: told["inputs"][0]["shape"].__setitem__(0, 601),
     "inputs[0].dtype": lambda told: told["inputs"][0].update(dtype="float64"),
     "whole[1]": lambda told: told.update(whole=[5, 49]),
-    "datasets[1].scale": lambda told: told["datasets"][1].update(scale=0.5),
+    "datasets[1].scale": lambda told: told["datasets"][1].update(scale=[0.5]),
 }
 
 

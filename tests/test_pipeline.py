@@ -108,6 +108,7 @@ DEFAULTS = {
     "topk": 0,
     "lambdas": {},
     "columns": [],
+    "compress": None,
     "allow_trailing": False,
     **dict.fromkeys("input_dtype input_shape id_column header preprocess".split()),
     **dict.fromkeys(
