@@ -25,6 +25,7 @@ _LOAD = "import sys, h5py, keras; keras.models.load_model(sys.argv[1])"
 CASES = (
     ("npy", "features.h5", "tensorflow"),
     ("npy", "features", "tensorflow"),
+    ("npy", "features.zarr", "tensorflow"),
     ("h5", "features.h5", "tensorflow"),
     ("h5", "features", "tensorflow"),
     ("npy", "features.h5", "jax"),
@@ -69,7 +70,7 @@ def _compared(folder: Path, model: Path, case: tuple[str, str, str], repeats: in
             images = folder / f"{rows}.{kind}"
             runs.append(_extract(model, images, folder / output, engine))
     bare, less, more = _peaks(loaded), _peaks(few), _peaks(many)
-    written = ".h5" if output.endswith(".h5") else "folder of .npy"
+    written = Path(output).suffix or "folder of .npy"
     ratio = f"{median(more) / median(less):.3f}"
     above = f"{median(more) - median(bare):.0f}"
     peaks = (spread(bare, 0), spread(less, 0), spread(more, 0))
