@@ -14,7 +14,6 @@ from layerprobe.inputs import check_distinct
 from layerprobe.layers import LayerOutput
 from layerprobe.modelfile import ModelFile
 from layerprobe.options import Options
-from layerprobe.scales import known_scales
 from layerprobe.shards import shard_name
 from layerprobe.sinks import (
     Dataset,
@@ -82,9 +81,17 @@ class Output:
         )
         return None
 
-    def scales(self, finished: Mapping[str, Any] | None) -> dict[str, Sequence[float]]:
-        """Return the scales of a dump that is gone on with, by address; see `known_scales`."""
-        return {} if self.stream is not None else known_scales(self.path, finished)
+    def begun(self, finished: Mapping[str, Any] | None, options: Options) -> Mapping[str, Any]:
+        """Return what a dump that is gone on with was begun with: its manifest, or its plan.
+
+        Args:
+            finished: The manifest, if it is complete.
+            options: What was asked for; of a run that begins anew there is nothing to tell.
+        """
+        if finished is not None or not options.resume:
+            return finished or {}
+        found = unfinished(self.path)
+        return {} if found is None else found.plan.get("plan", {})
 
     def check_room(self, datasets: Sequence[Dataset], options: Options) -> None:
         """Check that there is room for it.

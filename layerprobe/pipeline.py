@@ -12,7 +12,7 @@ how many rows came after it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +35,9 @@ from layerprobe.passes import Pass, make_pass
 from layerprobe.probing import Forecast, Probe, probe
 from layerprobe.report import Report, cast_notes
 from layerprobe.resuming import call_of
+from layerprobe.scales import known_scales
 from layerprobe.shards import shard_rows
-from layerprobe.sinks import Dataset, complete, unfinished
+from layerprobe.sinks import Dataset
 from layerprobe.timing import Times
 
 
@@ -150,8 +151,9 @@ def plan(
         selected = _engine(options)
         built = build(file, selected, reading_of(options), options.custom_objects)
         compute = make_pass(built, begin, feeds, wanted, selected, options)
-        batch_size, rows = _divided(compute, feeds, whole, target.path, options)
-        found = probe(compute, feeds, rows, batch_size, options, target.scales(finished))
+        begun = target.begun(finished, options)
+        batch_size, rows = _divided(compute, feeds, whole, begun, options)
+        found = probe(compute, feeds, rows, batch_size, options, known_scales(begun))
         target.check_room(found.datasets, options)
         undo.pop_all()
     return Plan(
@@ -178,18 +180,14 @@ def _divided(
     compute: Pass,
     feeds: Sequence[Feed],
     whole: tuple[int, int],
-    target: Path,
+    begun: Mapping[str, Any],
     options: Options,
 ) -> tuple[int, tuple[int, int]]:
     """Return the rows a pass, and those of the shard that is asked for."""
-    begun = None
-    if options.resume:  # a size that was found is found again nowhere else
-        line = unfinished(target)
-        known = complete(target) if line is None else line.plan.get("plan")
-        begun = (known or {}).get("options", {}).get("batch_size")
+    known = begun.get("options", {}).get("batch_size")  # what was found is not looked for again
     limit = options.max_memory or default_memory()
     count = whole[1] - whole[0]
-    batch_size = rows_a_pass(compute, feeds, options.batch_size, count, limit, begun)
+    batch_size = rows_a_pass(compute, feeds, options.batch_size, count, limit, known)
     return batch_size, shard_rows(whole, batch_size, options.part)
 
 

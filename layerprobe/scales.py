@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from layerprobe.sinks import unfinished
 
 Array = np.ndarray[Any, Any]
 
@@ -94,13 +91,6 @@ def rows_to_measure(batch_size: int, row_bytes: int) -> int:
     return batch_size * max(1, min(-(-_ROWS // batch_size), fitting))
 
 
-def known_scales(output: Path, finished: Mapping[str, Any] | None) -> dict[str, Sequence[float]]:
-    """Return the scales of a dump, finished or not, by address.
-
-    Args:
-        output: The dump.
-        finished: Its manifest, if it is complete.
-    """
-    begun = unfinished(output) if finished is None else None
-    told = finished or (begun.plan["plan"] if begun is not None else {})
+def known_scales(told: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    """Return the scales that a manifest or the plan of a journal tells, by address."""
     return {d["address"]: d["scale"] for d in told.get("datasets", ()) if "scale" in d}

@@ -21,7 +21,7 @@ ALLOWED = {
     "synthetic": _BASE,
     "shards": {"errors"},
     "options": {*_BASE, "reductions", "shards", "sources"},
-    "scales": {"sinks"},
+    "scales": set(),
     **{room: {"errors", "loss_expression"} for room in _FORMULAS},
     "passes": {*_BASE, "backend", "feed", "options", "scales"},
     "batches": {*_BASE, "sinks", "feed", "passes"},
@@ -34,11 +34,11 @@ ALLOWED = {
     "checks": {*_BASE, *"batches feed memory options sinks modelfile".split()},
     "conversion": {*_READS, *"live options synthetic".split()},
     "inputs": {*_BASE, *"checks feed modelfile options synthetic".split()},
-    "outputs": {*_BASE, *"batches feed inputs modelfile options scales shards sinks".split()},
+    "outputs": {*_BASE, *"batches feed inputs modelfile options shards sinks".split()},
     "pipeline": {
         *_READS,
         *"live feed inputs options passes batches batch_size memory probing report".split(),
-        *"counts outputs resuming checks shards timing".split(),
+        *"counts outputs resuming checks scales shards timing".split(),
     },
     "resuming": {*_BASE, *"sinks feed options".split()},
     "running": {
