@@ -72,9 +72,7 @@ class Function:
                 numbers that an embedding has no row for.
             BackendError: The engine failed; no variable has been changed.
         """
-        given, training = self._split(values)
-        arrays = [fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
-        check_numbers(self.plan, self._limits, arrays)
+        arrays, training = self._checked(values)
         missing = tuple(at for at, array in enumerate(arrays) if array is None)
         compiled = self._variant(training, missing)
         fed = [array for array in arrays if array is not None]
@@ -102,17 +100,22 @@ class Function:
             DataError: As for a call.
             BackendError: The engine failed.
         """
-        given, _ = self._split(values)
+        arrays, _ = self._checked(values)
+        return self._computed(self._layer_by_layer, arrays, training=False)
+
+    def _layer_by_layer(
+        self, arrays: Sequence[Any], _states: Sequence[Any]
+    ) -> tuple[list[Array], list[Array]]:
+        with compat_state.Scope():
+            results = self.plan.run([compat_state.tensor_of(array) for array in arrays])
+        return [np.asarray(compat.as_array(result)) for result in results], []
+
+    def _checked(self, values: Any) -> tuple[list[Any], bool]:
+        """Return the arrays to feed, cast and checked, and the phase."""
+        given, training = self._split(values)
         arrays = [fitting(s, value) for s, value in zip(self.plan.inputs, given, strict=True)]
         check_numbers(self.plan, self._limits, arrays)
-        try:
-            with compat_state.names_kept(), compat_state.Scope():
-                results = self.plan.run([compat_state.tensor_of(array) for array in arrays])
-        except LayerprobeError:
-            raise
-        except Exception as error:  # whatever the engine raises
-            raise _engine_error("computing", self.plan, error) from error
-        return [np.asarray(compat.as_array(result)) for result in results]
+        return arrays, training
 
     def _computed(self, compiled: Compiled, arrays: list[Array], *, training: bool) -> list[Array]:
         """Return the outputs, and move what the call moves."""
