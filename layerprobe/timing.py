@@ -47,10 +47,11 @@ class Times:
         iterator = iter(items)
         while True:
             with self.spent(on):
-                found = [item for _, item in zip(range(1), iterator, strict=False)]
-            if not found:
-                return
-            yield found[0]
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
 
     def of(self, on: str, work: Callable[P, T]) -> Callable[P, T]:
         """Return what does some work and adds its seconds."""

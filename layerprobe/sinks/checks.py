@@ -40,8 +40,8 @@ def check_datasets(target: Target, datasets: Sequence[Dataset]) -> None:
         check_dtype(target.path, dataset.dtype.name)
     addresses = {dataset.address for dataset in datasets}
     rows = {dataset.shape[:1] for dataset in datasets}
-    strange = [d.dtype for d in datasets if d.dtype.kind not in _KINDS | {"V"}]
-    strange += [d.dtype for d in datasets if d.dtype.kind == "V" and not is_bfloat16(d.dtype)]
+    dtypes = (dataset.dtype for dataset in datasets)
+    strange = [dtype for dtype in dtypes if dtype.kind not in _KINDS and not is_bfloat16(dtype)]
     if len(addresses) != len(datasets) or len(rows) != 1 or rows == {()}:
         raise OutputError(
             f"{len(datasets)} datasets with {len(addresses)} addresses and the row counts "
