@@ -152,8 +152,7 @@ class Pass:
 
     def _compute(self, batch: Sequence[Array]) -> list[Array]:
         eager = self.eager and not self._training
-        results: list[Array] = (self._function.eagerly if eager else self._function)(batch)
-        return results
+        return (self._function.eagerly if eager else self._function.views)(batch)
 
     @property
     def _divides(self) -> bool:

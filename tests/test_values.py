@@ -130,3 +130,26 @@ def test_texts_need_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hosted.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(BackendError, match="need TensorFlow"):
         K.function(model.inputs, model.outputs)
+
+
+def test_results_are_the_callers_own() -> None:
+    """He may write to them, whatever comes next; so he may to an input that passes through."""
+    x = keras.Input((3,), name="x")
+    scaled = keras.layers.Rescaling(2.0)(x)
+    function = K.function([x], [scaled, x, keras.ops.sum(scaled)])
+    given = np.arange(6, dtype="float32").reshape(2, 3)
+    for result in function([given]):
+        result[...] = -1
+    np.testing.assert_array_equal(given, np.arange(6).reshape(2, 3))
+    first = function([given])
+    second = function([given + 1])
+    np.testing.assert_array_equal(first[0], 2 * given)
+    np.testing.assert_array_equal(second[0], 2 * given + 2)
+    assert (first[2], second[2]) == (30, 42)
+
+
+def test_views_are_the_same_numbers() -> None:
+    """For somebody who only reads them."""
+    function, kernel = product()
+    given = np.eye(4, dtype="float32")
+    np.testing.assert_allclose(function.views([given])[0], kernel, rtol=0, atol=1e-6)

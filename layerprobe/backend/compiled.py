@@ -11,7 +11,7 @@ import numpy as np
 
 from layerprobe.backend import compat, compat_state
 from layerprobe.backend.calls import Symbol
-from layerprobe.backend.complaints import in_one_line, is_out_of_memory
+from layerprobe.backend.complaints import engine_error
 from layerprobe.backend.engine import Compiled, Engine
 from layerprobe.backend.hosted import compile_hosted
 from layerprobe.backend.indices import check_numbers, limits_of
@@ -73,20 +73,31 @@ class Function:
             BackendError: The engine failed; no variable has been changed.
         """
         arrays, training = self._checked(values)
-        missing = tuple(at for at, array in enumerate(arrays) if array is None)
-        compiled = self._variant(training, missing)
-        fed = [array for array in arrays if array is not None]
-        # What moves state takes turns, or two threads would start from the same old one.
-        moves = self._program.updates or self._program.seeds_in(training)
-        with _TURN if moves else nullcontext():
-            results = self._computed(compiled, fed, training=training)
+        results = self._run(arrays, training=training)
         # An output may be a view of an input that passed through; the caller owns both.
         shared = [array for array in arrays if isinstance(array, np.ndarray)]
         owned = [
-            result.copy() if any(np.may_share_memory(result, a) for a in shared) else result
+            result.copy()
+            if not result.flags.writeable or any(np.may_share_memory(result, a) for a in shared)
+            else result
             for result in results
         ]
         return owned[0] if self._packing is None else _packed(self._packing, iter(owned))
+
+    def views(self, values: Any) -> list[Array]:
+        """Compute the outputs as a call does, for somebody who only reads them, and copy nothing.
+
+        Args:
+            values: As for a call.
+
+        Returns:
+            The outputs in their order. They may be read-only, and share memory with `values`.
+
+        Raises:
+            LayerprobeError: As for a call.
+        """
+        arrays, training = self._checked(values)
+        return self._run(arrays, training=training)
 
     def eagerly(self, values: Any) -> list[Array]:
         """Compute the outputs layer by layer, by nothing that was compiled; nothing is updated.
@@ -110,6 +121,16 @@ class Function:
             results = self.plan.run([compat_state.tensor_of(array) for array in arrays])
         return [np.asarray(compat.as_array(result)) for result in results], []
 
+    def _run(self, arrays: Sequence[Any], *, training: bool) -> list[Array]:
+        """Compute and move what a call moves; an array is None where its input is left out."""
+        missing = tuple(at for at, array in enumerate(arrays) if array is None)
+        compiled = self._variant(training, missing)
+        fed = [array for array in arrays if array is not None]
+        # What moves state takes turns, or two threads would start from the same old one.
+        moves = self._program.updates or self._program.seeds_in(training)
+        with _TURN if moves else nullcontext():
+            return self._computed(compiled, fed, training=training)
+
     def _checked(self, values: Any) -> tuple[list[Any], bool]:
         """Return the arrays to feed, cast and checked, and the phase."""
         given, training = self._split(values)
@@ -127,7 +148,7 @@ class Function:
         except LayerprobeError:
             raise
         except Exception as error:  # whatever the engine raises
-            raise _engine_error("computing", self.plan, error) from error
+            raise engine_error(f"computing {_named(self.plan)}", error) from error
         if draws:
             self._seeds = list(advanced)
         return list(results)
@@ -187,7 +208,7 @@ class Function:
             except LayerprobeError:
                 raise
             except Exception as error:  # whatever the engine raises
-                raise _engine_error("compiling", self.plan, error) from error
+                raise engine_error(f"compiling {_named(self.plan)}", error) from error
         return self._compiled[key]
 
     def _states(self) -> list[Array]:
@@ -223,6 +244,10 @@ def make_function(
     )
 
 
+def _named(plan: Plan) -> str:
+    return ", ".join(s.address or s.tensor.name for s in plan.outputs[:3])
+
+
 def _flat(updates: Iterable[Any]) -> list[Any]:
     """Return updates in one list; get_updates and its like return lists of them."""
     return [u for item in updates for u in (item if isinstance(item, list) else [item])]
@@ -235,21 +260,6 @@ def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
     if isinstance(structure, (list, tuple)):
         return [_packed(item, leaves) for item in structure]
     return next(leaves)
-
-
-def _engine_error(doing: str, plan: Plan, error: Exception) -> BackendError:
-    """Return what an engine says in one line; its own messages print graphs and arrays."""
-    outputs = ", ".join(s.address or s.tensor.name for s in plan.outputs[:3])
-    if is_out_of_memory(error):
-        return BackendError(
-            f"The engine ran out of memory while {doing} {outputs}.",
-            fix="Take a smaller batch (--batch-size), fewer layers, or a device with more memory.",
-            out_of_memory=True,
-        )
-    return BackendError(
-        f"The engine failed while {doing} {outputs}: {in_one_line(error)}",
-        fix="If a size the model leaves open is too small or too large, give data of another size.",
-    )
 
 
 def _listed(value: Any) -> list[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from layerprobe.errors import BackendError
+
 # Paragraphs around the sentence: where it happened, and with what arguments, often by the page.
 _AROUND = (
     "Graph execution error",
@@ -47,3 +49,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     known = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}
     return bool(kinds & known) or _OUT_OF_MEMORY.search(str(error)) is not None
+
+
+def engine_error(doing: str, error: Exception) -> BackendError:
+    """Return what an engine says in one line; its own messages print graphs and arrays.
+
+    Args:
+        doing: What it was doing, and of which outputs.
+        error: What it raised.
+    """
+    if is_out_of_memory(error):
+        return BackendError(
+            f"The engine ran out of memory while {doing}.",
+            fix="Take a smaller batch (--batch-size), fewer layers, or a device with more memory.",
+            out_of_memory=True,
+        )
+    return BackendError(
+        f"The engine failed while {doing}: {in_one_line(error)}",
+        fix="If a size the model leaves open is too small or too large, give data of another size.",
+    )

@@ -76,7 +76,7 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
     def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         fed = [tf.constant(part) for value in (*states, *values) for part in _parts(value)]
         results = traced(*fed)
-        arrays = [result.numpy() for result in results]
+        arrays = [np.asarray(result) for result in results]  # read-only, and no copy
         return arrays[: program.count], arrays[program.count :]
 
     return call
