@@ -230,8 +230,8 @@ def _check_joined(parts: Sequence[Part]) -> None:
 
 def _input(parts: Sequence[Part], at: int) -> Manifest:
     ones = [part.manifest["inputs"][at] for part in parts]
-    known = ones[0]["sha256_of_rows"] if len(ones) == 1 else None
-    found = {**ones[0], "nan": sum(one["nan"] for one in ones), "sha256_of_rows": known}
+    known = ones[0]["xxh3_128_of_rows"] if len(ones) == 1 else None
+    found = {**ones[0], "nan": sum(one["nan"] for one in ones), "xxh3_128_of_rows": known}
     if "row_ids" in found:
         found["row_ids"] = [row_id for one in ones for row_id in one["row_ids"]]
     return found
@@ -248,5 +248,5 @@ def _dataset(parts: Sequence[Part], at: int) -> Manifest:
 
 def _pieces(part: Part) -> list[Manifest]:
     """Return the ranges of rows whose hash is known; of what was joined before, those it has."""
-    hashes = [one["sha256_of_rows"] for one in part.manifest["inputs"]]
-    return part.manifest.get("parts") or [{"rows": list(part.rows), "sha256_of_rows": hashes}]
+    hashes = [one["xxh3_128_of_rows"] for one in part.manifest["inputs"]]
+    return part.manifest.get("parts") or [{"rows": list(part.rows), "xxh3_128_of_rows": hashes}]

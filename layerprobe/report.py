@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from layerprobe.pipeline import Plan
 
 # What is only known when the rows have been read.
-_OF_ROWS = frozenset({"nan", "sha256_of_rows", "row_ids"})
+_OF_ROWS = frozenset({"nan", "xxh3_128_of_rows", "row_ids"})
 _PACKAGES = tuple("layerprobe keras tensorflow jax torch numpy h5py pillow pyarrow".split())
 
 

@@ -151,6 +151,8 @@ THIRD_PARTY = {
     "ml_dtypes": {"backend/values.py", "sinks/numbers.py"},
     "numcodecs": {"sinks/codecs.py"},
     "google_crc32c": {"sinks/crc32c.py"},
+    "zlib_ng": {"sinks/numbers.py", "sinks/tail.py"},
+    "xxhash": {"seen.py"},
     "pytest": {"sources/suite.py", "sinks/suite.py", "backend/suite.py", "backend/update_suite.py"},
 }
 WITHOUT_NUMPY = {

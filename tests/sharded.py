@@ -60,10 +60,10 @@ def same_as_one_run(path, one="one.h5"):
         n: (a.dtype, a.tobytes()) for n, a in wanted.items()
     }
     listed = told.pop("parts")
-    hashes = [entry.pop("sha256_of_rows") for entry in told["inputs"]]
-    assert hashes == [None if len(listed) > 1 else listed[0]["sha256_of_rows"][0]]
+    hashes = [entry.pop("xxh3_128_of_rows") for entry in told["inputs"]]
+    assert hashes == [None if len(listed) > 1 else listed[0]["xxh3_128_of_rows"][0]]
     for entry in expected["inputs"]:
-        del entry["sha256_of_rows"]
+        del entry["xxh3_128_of_rows"]
     if told["container"] != expected["container"]:
         expected["container"] = told["container"]
     assert list(told) == list(expected)

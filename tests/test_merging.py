@@ -48,7 +48,7 @@ def test_merged_parts_are_a_single_run(kinds, count):
     for part in made:
         _, told = raw(part)
         (entry,) = [one for one in listed if one["rows"] == told["rows"]]
-        assert entry["sha256_of_rows"] == [told["inputs"][0]["sha256_of_rows"]]
+        assert entry["xxh3_128_of_rows"] == [told["inputs"][0]["xxh3_128_of_rows"]]
     assert layerprobe.verify(kinds[1]).faults == ()
     assert layerprobe.recompute(kinds[1], 9).worst[1] < 1e-5
     assert layerprobe.show(kinds[1]).about["row_range"] == [5, 48]

@@ -10,8 +10,13 @@ from typing import Any
 
 import numpy as np
 
-_WIDTH = 512  # words a line: sums of a line, and of a column of as many lines, fit into 32 bits
-_LINES = 1 << 15
+Array = np.ndarray[Any, Any]
+
+_WIDTH = 1024  # groups of four words a line
+_LINES = 64  # at once: what is made of them stays in the processor's cache
+_MOST = 1 << 16  # lines of which sums fit into 32 bits
+_EVEN = np.uint64(0x0000FFFF0000FFFF)
+_LOW, _HALF, _WORD = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(16)
 
 
 def fletcher32(data: bytes | memoryview) -> bytes:
@@ -21,30 +26,55 @@ def fletcher32(data: bytes | memoryview) -> bytes:
         >>> fletcher32(b"abcde").hex()
         'c729f04f'
     """
-    words = np.frombuffer(data, np.uint8)
-    if len(words) % 2:
-        words = np.append(words, np.uint8(0))
-    first = second = 0
-    for start in range(0, len(words), 2 * _WIDTH * _LINES):
-        piece = words[start : start + 2 * _WIDTH * _LINES].view("<u2")
-        ones, weighted = _sums(piece)
-        second += len(piece) * first + weighted
+    octets = np.frombuffer(data, np.uint8)
+    if len(octets) % 2:
+        octets = np.append(octets, np.uint8(0))
+    first = second = at = 0
+    while at < len(octets):
+        lines = min(_MOST, (len(octets) - at) // (8 * _WIDTH))
+        end = at + lines * 8 * _WIDTH if lines else len(octets)
+        piece = octets[at:end]
+        ones, weighted = _sums(piece.view("<u8").reshape(lines, -1)) if lines else _tail(piece)
+        second += (end - at) // 2 * first + weighted
         first += ones
+        at = end
     # Words were taken as little-endian: swapping the bytes of a word is times 256 modulo 65535.
     return (_folded(second * 256) << 16 | _folded(first * 256)).to_bytes(4, "little")
 
 
-def _sums(words: np.ndarray[Any, Any]) -> tuple[int, int]:
-    """Return the sum of words, and the sum with the last one taken once, the one before twice."""
-    lines = len(words) // _WIDTH
-    square, rest = words[: lines * _WIDTH].reshape(lines, _WIDTH), words[lines * _WIDTH :]
-    columns = square.sum(0, dtype=np.uint32).astype(np.uint64)
-    rows = square.sum(1, dtype=np.uint32).astype(np.uint64)
-    weighted = int(columns @ np.arange(_WIDTH, 0, -1, dtype=np.uint64))
-    weighted += _WIDTH * int(rows @ np.arange(lines - 1, -1, -1, dtype=np.int64).astype(np.uint64))
-    ones, tail = int(rows.sum()), rest.astype(np.uint64)
-    weighted += len(tail) * ones + int(tail @ np.arange(len(tail), 0, -1, dtype=np.uint64))
-    return ones + int(tail.sum()), weighted
+def _sums(groups: Array) -> tuple[int, int]:
+    """Return the sum of words modulo 65535, and with the last taken once, the one before twice.
+
+    NumPy adds numbers of 64 bits several times as fast as it widens words, so four words are added
+    at once: the even ones apart, each then has 32 bits for its sum, and all but the first, shifted
+    down. Modulo 65535 the words of a number may be added as they stand, since 65536 is 1 there.
+    """
+    count = len(groups)
+    even, others = np.zeros((2, groups.shape[1]), np.uint64)
+    of_lines = np.empty(count, np.uint64)
+    held = np.empty((min(_LINES, count), groups.shape[1]), np.uint64)
+    for at in range(0, count, _LINES):
+        part = groups[at : at + _LINES]
+        made = held[: len(part)]
+        even += np.bitwise_and(part, _EVEN, out=made).sum(0)
+        others += np.right_shift(part, _WORD, out=made).sum(0)
+        high = made.sum(1)
+        low = part.sum(1) - (high << _WORD)  # exact, although the first sum may have wrapped
+        of_lines[at : at + _LINES] = low % 65535 + high % 65535
+    words = [even & _LOW, even >> _HALF]
+    odd = others - (words[1] << _WORD)
+    words = [words[0], odd & _LOW, words[1], odd >> _HALF]
+    totals = [int(word.sum()) for word in words]
+    ones = sum(totals)
+    before = 4 * int(sum(words) @ np.arange(groups.shape[1], dtype=np.uint64))
+    before += 4 * groups.shape[1] * int(of_lines @ np.arange(count, dtype=np.uint64))
+    before += sum(number * total for number, total in enumerate(totals))
+    return ones, 4 * groups.size * ones - before
+
+
+def _tail(octets: Array) -> tuple[int, int]:
+    words = octets.view("<u2").astype(np.uint64)
+    return int(words.sum()), int(words @ np.arange(len(words), 0, -1, dtype=np.uint64))
 
 
 def _folded(total: int) -> int:

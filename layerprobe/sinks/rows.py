@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -27,7 +26,6 @@ from layerprobe.sinks.target import Target
 
 GROUP_BYTES = 128 << 20
 GROUP_SECONDS = 10.0
-_WORTH_A_THREAD = 1 << 16  # bytes
 
 
 class Container(Protocol):
@@ -94,7 +92,6 @@ class RowSink:
         self._row_bytes = sum(dataset.row_bytes for dataset in datasets)
         self._told: Callable[[], object] = lambda: None
         self._settled_at = time.monotonic()
-        self._adder = ThreadPoolExecutor(1)
         self._open = True
         self._failed = False
 
@@ -128,26 +125,14 @@ class RowSink:
             for dataset, array in zip(self._datasets, arrays, strict=True)
         ]
         with self._or_fail():
-            self._put(start, stored)
+            for index, rows in enumerate(stored):
+                self._container.write(index, start, rows)
+            self._sums.add(stored)
             if state is not None:
                 self._told = state
             waiting = (self._sums.rows - self.durable) * self._row_bytes
             if waiting >= GROUP_BYTES or time.monotonic() - self._settled_at >= GROUP_SECONDS:
                 self._settle()
-
-    def _put(self, start: int, stored: Sequence[Array]) -> None:
-        """Write rows, and sum them up meanwhile: both take about as long."""
-        adding = None
-        if sum(rows.nbytes for rows in stored) >= _WORTH_A_THREAD:
-            adding = self._adder.submit(self._sums.add, stored)
-        try:
-            for index, rows in enumerate(stored):
-                self._container.write(index, start, rows)
-        finally:
-            if adding is not None:
-                adding.result()
-        if adding is None:
-            self._sums.add(stored)
 
     def commit(self, manifest: Mapping[str, object]) -> None:
         """Publish the dump under its final name.
@@ -180,7 +165,7 @@ class RowSink:
             self._container.finish(text)
             self._journal.close()
             self._target.publish()
-        self._end()
+        self._open = False
         self._target.release()
 
     def suspend(self) -> None:
@@ -190,7 +175,7 @@ class RowSink:
         """
         if not self._open:
             return
-        self._end()
+        self._open = False
         try:
             if not self._failed:  # what failed once is not asked again: it may lie the next time
                 with self._or_fail():
@@ -207,7 +192,7 @@ class RowSink:
         """Remove what this sink made; an older output stays as it was. Harmless after the end."""
         if not self._open:
             return
-        self._end()
+        self._open = False
         self._container.close()
         self._journal.close()
         self._target.discard()
@@ -222,10 +207,6 @@ class RowSink:
         traceback: TracebackType | None,
     ) -> None:
         self.suspend()
-
-    def _end(self) -> None:
-        self._open = False
-        self._adder.shutdown(wait=False)
 
     def _settle(self) -> None:
         """Bring all rows to the disk, and then record it: never the other way round."""

@@ -8,9 +8,10 @@ of them is always whole. Each begins with the number of rows that are safe with 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from zlib_ng import zlib_ng
 
 from layerprobe.sinks import disk
 
@@ -48,11 +49,11 @@ class Tail:
 
     def write(self, row: int, waiting: Sequence[memoryview]) -> None:
         """Keep the waiting rows of every dataset, before row `row`; they are on the disk then."""
-        total = zlib.crc32(row.to_bytes(8, "little"))
+        total = zlib_ng.crc32(row.to_bytes(8, "little"))
         with disk.open_file(self._paths[self._next]) as file:
             at = _HEAD.size
             for data in waiting:
-                total = zlib.crc32(data, total)
+                total = zlib_ng.crc32(data, total)
                 file.write(at, data)
                 at += len(data)
             file.write(0, memoryview(_HEAD.pack(row, total)))
@@ -98,6 +99,6 @@ class Tail:
                 size = self.waiting(index, row) * row_bytes
                 held.append(content[at : at + size])
                 at += size
-            found = zlib.crc32(content[_HEAD.size : at], zlib.crc32(content[:8]))
+            found = zlib_ng.crc32(content[_HEAD.size : at], zlib_ng.crc32(content[:8]))
             if found == total and 0 < row <= self._rows:
                 yield number, row, held
