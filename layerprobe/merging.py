@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.dump import Dump, open_dump
-from layerprobe.dump.verify import summed
+from layerprobe.dump.sums import summed
 from layerprobe.errors import DataError, OutputError
 from layerprobe.parts import Part, joined, open_parts, stripped, understood
 from layerprobe.report import Report, finished_report
@@ -160,7 +160,7 @@ def _copied(
         for first, last in _sound(dump, datasets, at - start):
             for row in range(first, last, step):
                 end = min(row + step, last)
-                sink.write(start + row, [dump[d.address][row:end] for d in datasets])
+                sink.write(start + row, [dump.unsummed(d.address)[row:end] for d in datasets])
                 yield start + end
 
 
@@ -168,7 +168,7 @@ def _sound(dump: Dump, datasets: Sequence[Dataset], at: int) -> Iterator[tuple[i
     """Yield the ranges of rows from some row on, each when its sums were found to be right."""
     entries = dump.manifest["datasets"]
     with understood(dump.path):
-        for ranges in zip(*(summed(dump, entry) for entry in entries), strict=True):
+        for ranges in zip(*(summed(dump.manifest, entry) for entry in entries), strict=True):
             start, stop = ranges[0][0]
             if stop > at or start == stop:
                 for dataset, (_, before, wanted) in zip(datasets, ranges, strict=True):
@@ -179,7 +179,7 @@ def _sound(dump: Dump, datasets: Sequence[Dataset], at: int) -> Iterator[tuple[i
 def _check_sum(
     dump: Dump, dataset: Dataset, rows: tuple[int, int], before: int, wanted: int
 ) -> None:
-    stored = dump[dataset.address]
+    stored = dump.unsummed(dataset.address)
     found = sum_of(lambda start, stop: stored[start:stop], rows, dataset.row_bytes, before)
     if found != wanted:
         raise DataError(

@@ -149,15 +149,18 @@ def _hashes(
 ) -> Iterator[tuple[tuple[int, int], str]]:
     """Yield ranges of rows with their hash: all, or those of the parts that a dump was made of."""
     at = manifest["inputs"].index(entry)
-    everything = {"rows": manifest["rows"], "sha256_of_rows": [entry["sha256_of_rows"]] * (at + 1)}
+    everything = {
+        "rows": manifest["rows"],
+        "xxh3_128_of_rows": [entry["xxh3_128_of_rows"]] * (at + 1),
+    }
     for part in manifest.get("parts", [everything]):
-        yield tuple(part["rows"]), part["sha256_of_rows"][at]
+        yield tuple(part["rows"]), part["xxh3_128_of_rows"][at]
 
 
 def _hash(feed: Feed, start: int, stop: int) -> object:
     seen = Seen(None)
     seen.add(feed.source.read(start, stop), start)
-    return seen.describe()["sha256_of_rows"]
+    return seen.describe()["xxh3_128_of_rows"]
 
 
 def _compared(dump: Dump, planned: Plan, chosen: list[int]) -> Recomputed:
@@ -172,7 +175,7 @@ def _compared(dump: Dump, planned: Plan, chosen: list[int]) -> Recomputed:
         planned.compute.eager = all(_is_finite(rows[begin + row - first]) for rows in block)
         _, results = next(computed(planned.compute, block, first, planned.batch_size))
         for dataset, result in zip(planned.datasets, results, strict=False):  # tallies follow
-            stored = np.asarray(dump[dataset.address][row]).astype(np.float64)
+            stored = np.asarray(dump.unsummed(dataset.address)[row]).astype(np.float64)
             anew = np.asarray(result[begin + row - first])
             anew = anew.astype(dataset.dtype).astype(np.float64)
             name = dataset.address

@@ -7,10 +7,8 @@ is complete, and every dataset has the shape, dtype and size that the manifest g
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +17,10 @@ from typing import Any, Self
 from layerprobe.dump.batches import Columns, batches
 from layerprobe.dump.files import Entry, Files, Hdf5File, NpyFiles, entry_of
 from layerprobe.dump.lazy import Array, LazyArray, Read
+from layerprobe.dump.manifest import complete_manifest, damage
+from layerprobe.dump.sums import compared
 from layerprobe.dump.zarr import ZarrFiles
 from layerprobe.errors import DataError, LayerNotFound
-from layerprobe.sinks import manifest as manifests
 
 __all__ = ["Dump", "LazyArray", "open_dump"]
 
@@ -50,15 +49,23 @@ class Dump(Mapping[str, LazyArray]):
         self.row_ids = _row_ids(manifest, self.rows)
         self._entries = entries
         self._files = files
+        self._readers: dict[str, Read] = {}
         self._closed = False
 
     def __getitem__(self, address: str) -> LazyArray:
-        entry = self._entries.get(address)
-        if entry is None:
-            raise self._not_found(address)
-        self._check_open()
-        read = partial(self._read, address, self._files.reader(entry))
-        return LazyArray(address, entry.shape, entry.dtype, read, entry.scale)
+        entry = self._entry(address)
+        if address not in self._readers:
+            with damage(self.path, address):
+                self._readers[address] = self._reader(entry)
+        return self._lazy(entry, self._readers[address])
+
+    def unsummed(self, address: str) -> LazyArray:
+        """Return an array whose rows are not compared with the manifest's sums.
+
+        For who compares them himself; the checks of the container are made.
+        """
+        entry = self._entry(address)
+        return self._lazy(entry, self._files.reader(entry))
 
     def __contains__(self, address: object) -> bool:
         return address in self._entries
@@ -162,9 +169,29 @@ class Dump(Mapping[str, LazyArray]):
         self._closed = True
         self._files.close()
 
+    def _entry(self, address: str) -> Entry:
+        entry = self._entries.get(address)
+        if entry is None:
+            raise self._not_found(address)
+        self._check_open()
+        return entry
+
+    def _lazy(self, entry: Entry, reader: Read) -> LazyArray:
+        read = partial(self._read, entry.address, reader)
+        return LazyArray(entry.address, entry.shape, entry.dtype, read, entry.scale)
+
+    def _reader(self, entry: Entry) -> Read:
+        """Return what reads rows and finds all that is wrong with them."""
+        bare = self._files.bare(entry)
+        if bare is None:
+            return self._files.reader(entry)
+        listed = self.manifest["datasets"][self.addresses.index(entry.address)]
+        with_sums = compared(bare, entry.dtype, self.manifest, listed)
+        return with_sums or self._files.reader(entry)
+
     def _read(self, address: str, read: Read, start: int, stop: int) -> Array:
         self._check_open()
-        with _damage(self.path, address):
+        with damage(self.path, address):
             return read(start, stop)
 
     def _check_open(self) -> None:
@@ -209,8 +236,8 @@ def open_dump(path: str | os.PathLike[str]) -> Dump:
         (<LazyArray 'dense': shape (4, 2), float32>, array([6., 7.], dtype=float32))
     """
     place = Path(path)
-    manifest = _manifest(place)
-    with _damage(place):
+    manifest = complete_manifest(place)
+    with damage(place):
         listed = [entry_of(given) for given in manifest["datasets"]]
         entries = {entry.address: entry for entry in listed}
         if len(entries) != len(listed) or len({entry.shape[0] for entry in listed}) != 1:
@@ -226,65 +253,8 @@ def _files(path: Path, entries: list[Entry], manifest: dict[str, Any]) -> Files:
     return NpyFiles(path, entries)
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of a complete dump of a format that is known here."""
-    unfinished = path.with_name(path.name + ".partial")
-    if not path.exists():
-        raise DataError(
-            f"There is no dump at {path}.",
-            expected="an .h5 file or a folder that extract wrote",
-            fix=f"{unfinished} is what a run has not finished." if unfinished.exists() else "",
-            exit_code=66,
-            path=str(path),
-        )
-    if path.name.removesuffix(".json").endswith(".partial"):
-        raise DataError(
-            f"{path} is what a run has not finished.",
-            expected="a dump under its final name",
-            fix="Wait for the run to end; `layerprobe show` says how far it is, and how to go on.",
-            path=str(path),
-        )
-    with _damage(path):
-        text = manifests.read(path)
-    if text is None:
-        raise DataError(
-            f"{path} is not a dump: it has no manifest.",
-            expected="an .h5 file or a folder that extract wrote",
-            fix="Plain HDF5 and NPY files open with h5py.File and numpy.load.",
-            path=str(path),
-        )
-    with _damage(path):
-        manifest: dict[str, Any] = json.loads(text)
-        found = manifest["format"], manifest["state"]
-    if found != (manifests.FORMAT, "complete"):
-        raise DataError(
-            f"{path} is a dump of format {found[0]!r} in state {found[1]!r}.",
-            expected=f"format {manifests.FORMAT!r} in state 'complete'",
-            fix="A newer layerprobe may read it.",
-            path=str(path),
-        )
-    return manifest
-
-
 def _row_ids(manifest: Mapping[str, Any], rows: int) -> tuple[str, ...] | None:
     listed = [entry["row_ids"] for entry in manifest.get("inputs", []) if "row_ids" in entry]
     if any(len(ids) != rows for ids in listed):
         raise ValueError(f"its manifest names {len(listed[0])} rows of {rows}")
     return tuple(map(str, listed[0])) if listed else None
-
-
-@contextmanager
-def _damage(path: Path, address: str | None = None) -> Iterator[None]:
-    """Turn what NumPy, HDF5 or JSON raise over a damaged dump into a DataError that names it."""
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
-        rows = "" if address is None else f"rows of {address!r} in "
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(
-            f"{rows}{path} cannot be read: {reason}.",
-            expected="a complete dump, as extract wrote it",
-            fix="Extract it again, or copy it again from where it is whole.",
-            path=str(path),
-            address=address,
-        ) from error

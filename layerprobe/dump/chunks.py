@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import h5py
 import numpy as np
 
-from layerprobe.dump.lazy import Array, Read
+from layerprobe.dump.lazy import Array, Fill, Read
 from layerprobe.sinks.fletcher import fletcher32
 
 _CHECKSUM_BYTES = 4
@@ -23,8 +23,8 @@ _CHECKSUM_BYTES = 4
 
 def direct(
     file: h5py.File, dataset: h5py.Dataset, dtype: np.dtype[np.generic], otherwise: Read
-) -> Read:
-    """Return what reads rows of a dataset, past HDF5 where that can be done.
+) -> tuple[Read, Fill]:
+    """Return what reads rows, past HDF5 where that can be done: with checks, and without.
 
     Args:
         file: The file it lies in.
@@ -32,10 +32,14 @@ def direct(
         dtype: Of the values as they lie on the disk.
         otherwise: How rows are read through HDF5.
     """
+
+    def filled(start: int, stop: int, into: Array) -> None:
+        into[...] = otherwise(start, stop)
+
     chunk, shape = dataset.chunks, dataset.shape
     whole_rows = chunk is not None and chunk[1:] == shape[1:] and 0 not in shape
     if not whole_rows or not hasattr(os, "preadv") or not _is_plain(dataset):
-        return otherwise
+        return otherwise, filled
     found: list[tuple[int, int]] = []
     plain = True
 
@@ -49,9 +53,10 @@ def direct(
     dataset.id.chunk_iter(note)
     begins = [begin for begin, _ in sorted(found)]
     if not plain or begins != list(range(0, shape[0], chunk[0])):
-        return otherwise
+        return otherwise, filled
     places = np.array([place for _, place in sorted(found)], np.int64)
-    return _Chunks(file.id.get_vfd_handle(), shape, dtype, chunk[0], places, otherwise).read
+    chunks = _Chunks(file.id.get_vfd_handle(), shape, dtype, chunk[0], places, otherwise)
+    return chunks.read, chunks.fill
 
 
 def _is_plain(dataset: h5py.Dataset) -> bool:
@@ -95,15 +100,17 @@ class _Chunks:
     def read(self, start: int, stop: int) -> Array:
         """Return rows `start` to `stop`."""
         result = np.empty((stop - start, *self._shape[1:]), self._dtype)
-        into = memoryview(result.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-        pieces = self._pieces(start, stop, into)
-        sound = all(self._fill(*piece) for piece in pieces)
+        sound = all(self._checked_rows(*piece) for piece in self._pieces(start, stop, result))
         return result if sound else self._otherwise(start, stop)
 
-    def _pieces(
-        self, start: int, stop: int, into: memoryview
-    ) -> Iterator[tuple[int, int, memoryview]]:
+    def fill(self, start: int, stop: int, into: Array) -> None:
+        """Read rows `start` to `stop`, whatever their checksums are."""
+        for chunk, inside, part in self._pieces(start, stop, into):
+            self._get(int(self._places[chunk]) + inside * self._row_bytes, part)
+
+    def _pieces(self, start: int, stop: int, rows: Array) -> Iterator[tuple[int, int, memoryview]]:
         """Yield for each chunk its number, the first row in it, and where the rows go."""
+        into = memoryview(rows.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
         at = start
         while at < stop:
             chunk, inside = divmod(at, self._rows)
@@ -112,7 +119,7 @@ class _Chunks:
             yield chunk, inside, into[begin : begin + count * self._row_bytes]
             at += count
 
-    def _fill(self, chunk: int, inside: int, into: memoryview) -> bool:
+    def _checked_rows(self, chunk: int, inside: int, into: memoryview) -> bool:
         """Read rows of a chunk; tell whether its checksum is right."""
         place = int(self._places[chunk])
         if self._checked[chunk]:

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from layerprobe.dump.chunks import direct
-from layerprobe.dump.lazy import Array, Read
+from layerprobe.dump.lazy import Array, Fill, Read
 from layerprobe.sinks import dtype_named
 
 # The places of sign, exponent and mantissa, and their bits; the bias; little-endian.
@@ -77,7 +77,10 @@ class Files(Protocol):
     """The datasets of a dump as they lie on the disk, checked when it is made."""
 
     def reader(self, entry: Entry) -> Read:
-        """Return what reads rows of one dataset."""
+        """Return what reads rows of one dataset, with the checks that the container has itself."""
+
+    def bare(self, entry: Entry) -> Fill | None:
+        """Return what reads rows without them; None where they cost little."""
 
     def close(self) -> None:
         """Let go of every open file."""
@@ -89,7 +92,7 @@ class Hdf5File:
     def __init__(self, path: Path, entries: Iterable[Entry]) -> None:
         # No lock is taken: a published dump no longer changes, and some file systems know no locks.
         self._file = h5py.File(path, "r", locking=False)
-        self._readers: dict[str, Read] = {}
+        self._readers: dict[str, tuple[Read, Fill]] = {}
         try:
             for entry in entries:
                 self._check(entry)
@@ -98,7 +101,14 @@ class Hdf5File:
             raise
 
     def reader(self, entry: Entry) -> Read:
-        """Return what reads rows of one dataset."""
+        """Return what reads rows of one dataset and checks each chunk, once or more."""
+        return self._both(entry)[0]
+
+    def bare(self, entry: Entry) -> Fill:
+        """Return what reads rows of one dataset and leaves the checksums of chunks alone."""
+        return self._both(entry)[1]
+
+    def _both(self, entry: Entry) -> tuple[Read, Fill]:
         if entry.name not in self._readers:
             dataset = self._file[entry.name]
             through: Read = lambda start, stop: dataset[start:stop]  # noqa: E731
@@ -150,19 +160,26 @@ class NpyFiles:
         self._begins = {entry.name: self._check(entry) for entry in entries}
 
     def reader(self, entry: Entry) -> Read:
-        """Return what reads rows of one dataset."""
+        """Return what reads rows of one dataset; these files have no checksums."""
         return partial(self._read, entry)
+
+    def bare(self, entry: Entry) -> Fill:
+        """Return the same, for memory that is there."""
+        return partial(self._fill, entry)
 
     def close(self) -> None:
         """Do nothing: no file is open between two reads."""
 
     def _read(self, entry: Entry, start: int, stop: int) -> Array:
         rows = np.empty((stop - start, *entry.shape[1:]), entry.dtype)
+        self._fill(entry, start, stop, rows)
+        return rows
+
+    def _fill(self, entry: Entry, start: int, stop: int, into: Array) -> None:  # noqa: ARG002
         with self._path(entry).open("rb") as file:
             file.seek(self._begins[entry.name] + start * (entry.nbytes // max(1, entry.shape[0])))
-            if file.readinto(rows.reshape(-1).view(np.uint8).data) != rows.nbytes:
+            if file.readinto(into.reshape(-1).view(np.uint8).data) != into.nbytes:
                 raise ValueError(f"{entry.address!r} is cut short")
-        return rows
 
     def _path(self, entry: Entry) -> Path:
         return self._folder / f"{entry.name}.npy"

@@ -16,6 +16,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Read = Callable[[int, int], Array]
 """Reads the rows from `start` up to `stop`."""
+Fill = Callable[[int, int, Array], None]
+"""Reads the rows from `start` up to `stop` into C-ordered memory for them."""
 
 _WINDOW_BYTES = 1 << 20
 

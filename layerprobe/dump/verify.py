@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from layerprobe.dump import Dump, open_dump
+from layerprobe.dump import open_dump
 from layerprobe.dump.lazy import LazyArray
+from layerprobe.dump.sums import summed
 from layerprobe.errors import DataError
 from layerprobe.sinks import sum_of
 
@@ -83,24 +83,12 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     """
     with open_dump(path) as dump:
         pieces = [
-            (dump[entry["address"]], *piece)
+            (dump.unsummed(entry["address"]), *piece)
             for entry in dump.manifest["datasets"]
-            for piece in summed(dump, entry)
+            for piece in summed(dump.manifest, entry)
         ]
         faults = tuple(fault for piece in pieces for fault in _checked(*piece))
         return Verification(dump.path, dump.rows, len(dump), len(pieces), faults)
-
-
-def summed(dump: Dump, entry: Mapping[str, Any]) -> Iterator[tuple[tuple[int, int], int, int]]:
-    """Yield ranges of rows that have a checksum: the rows, the sum before, and behind them."""
-    marks = [int(text, 16) for text in entry.get("crc32_marks", "").split()]
-    every = dump.manifest.get("rows_a_mark", dump.rows)
-    before = start = 0
-    for at, mark in enumerate(marks, 1):
-        yield (start, at * every), before, mark
-        start, before = at * every, mark
-    # Also where there is nothing left: the sum of all rows has to be that of the last mark.
-    yield (start, dump.rows), before, int(entry["crc32"], 16)
 
 
 def _checked(rows: LazyArray, piece: tuple[int, int], before: int, wanted: int) -> Iterator[Fault]:

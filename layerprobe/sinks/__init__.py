@@ -40,6 +40,7 @@ from layerprobe.sinks.npy import NpyContainer
 from layerprobe.sinks.numbers import (
     Dataset,
     Sums,
+    checksum,
     dtype_named,
     mark_rows,
     sum_of,
@@ -66,6 +67,7 @@ __all__ = [
     "check_stream",
     "check_streamed",
     "check_target",
+    "checksum",
     "complete",
     "destination",
     "difference",

@@ -1,0 +1,152 @@
+"""The sums that a manifest keeps of its rows, and rows compared with them when they are read.
+
+CRC-32 is computed many times as fast as a disk is read, so the checksum that a container keeps
+itself (HDF5's Fletcher-32) is left alone where the manifest's sums are close together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from layerprobe.dump.lazy import Array, Fill, Read
+from layerprobe.sinks import checksum
+
+_GOOD_BYTES = 1 << 20  # of what is compared at once
+_MOST_BYTES = 16 << 20  # the first of these rows to be read waits for the others
+
+
+class Piece(NamedTuple):
+    """Rows that have a sum.
+
+    Attributes:
+        rows: The first, and the one after the last.
+        before: The sum that it goes on from.
+        after: The sum behind them.
+    """
+
+    rows: tuple[int, int]
+    before: int
+    after: int
+
+
+def summed(manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> Iterator[Piece]:
+    """Yield the pieces of a dataset that have a sum, in their order.
+
+    Args:
+        manifest: Of the dump.
+        entry: What it says of the dataset.
+    """
+    rows = int(entry["shape"][0])
+    marks = [int(text, 16) for text in entry.get("crc32_marks", "").split()]
+    every = _rows_a_piece(manifest, entry)
+    before = start = 0
+    for at, mark in enumerate(marks, 1):
+        yield Piece((start, at * every), before, mark)
+        start, before = at * every, mark
+    # Also where there is nothing left: the sum of all rows has to be that of the last mark.
+    yield Piece((start, rows), before, int(entry["crc32"], 16))
+
+
+def compared(
+    fill: Fill, dtype: np.dtype[Any], manifest: Mapping[str, Any], entry: Mapping[str, Any]
+) -> Read | None:
+    """Return what reads rows and compares their sums; None where there are too few sums for that.
+
+    Args:
+        fill: Reads rows as they lie there.
+        dtype: As they lie there.
+        manifest: Of the dump.
+        entry: What it says of the dataset.
+    """
+    every, shape = _rows_a_piece(manifest, entry), tuple(entry["shape"][1:])
+    size = every * int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if every > 1 and size > _MOST_BYTES:
+        return None
+    together = max(1, _GOOD_BYTES // max(1, size))
+    pieces = _joined(list(summed(manifest, entry)), together)
+    return _Compared(fill, dtype, shape, pieces, every * together).read
+
+
+class _Compared:
+    """Rows of which each piece is compared once, when it is touched first.
+
+    Args:
+        fill: Reads rows.
+        dtype: Their dtype.
+        shape: The shape of one.
+        pieces: What has a sum.
+        every: Rows of a piece, but for the last ones.
+    """
+
+    def __init__(
+        self,
+        fill: Fill,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        pieces: Sequence[Piece],
+        every: int,
+    ) -> None:
+        self._fill = fill
+        self._dtype = dtype
+        self._shape = shape
+        self._pieces = pieces
+        self._every = every
+        self._right = np.zeros(len(pieces), bool)
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return rows `start` to `stop`.
+
+        Raises:
+            ValueError: They, or rows near them, are not what was written.
+        """
+        rows = self._memory(stop - start)
+        # Piece by piece, since what was just read is still in the processor's cache.
+        at = start
+        while at < stop:
+            number = at // self._every
+            if self._right[number]:
+                later = np.flatnonzero(~self._right[number:])
+                number = number + int(later[0]) if len(later) else len(self._right)
+                end = min(stop, number * self._every)
+                self._fill(at, end, rows[at - start : end - start])
+            else:
+                end = min(stop, (number + 1) * self._every)
+                self._fill(at, end, rows[at - start : end - start])
+                self._compare(self._pieces[number], rows[at - start : end - start], at, end)
+                self._right[number] = True
+            at = end
+        return rows
+
+    def _compare(self, piece: Piece, rows: Array, start: int, stop: int) -> None:
+        """Compare a piece with its sum; the rows that were read already are not read again."""
+        (begin, end), total, wanted = piece
+        total = checksum(self._others(begin, start), total)
+        total = checksum(rows, total)
+        total = checksum(self._others(stop, end), total)
+        if total != wanted:
+            raise ValueError(
+                f"the checksum of its rows {begin:,} to {end:,} is {total:08x}, "
+                f"and was {wanted:08x} when they were written"
+            )
+
+    def _others(self, start: int, stop: int) -> Array:
+        rows = self._memory(stop - start)
+        if start < stop:
+            self._fill(start, stop, rows)
+        return rows
+
+    def _memory(self, count: int) -> Array:
+        return np.empty((count, *self._shape), self._dtype)
+
+
+def _joined(pieces: Sequence[Piece], count: int) -> list[Piece]:
+    """Make one piece of so many: each sum goes on from the one before."""
+    groups = [pieces[at : at + count] for at in range(0, len(pieces), count)]
+    return [Piece((g[0].rows[0], g[-1].rows[1]), g[0].before, g[-1].after) for g in groups]
+
+
+def _rows_a_piece(manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> int:
+    return int(manifest.get("rows_a_mark", max(1, entry["shape"][0])))
