@@ -12,11 +12,10 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-_WIDTH = 1024  # groups of four words a line
+_WIDTH = 2048  # pairs of words a line
 _LINES = 64  # at once: what is made of them stays in the processor's cache
-_MOST = 1 << 16  # lines of which sums fit into 32 bits
-_EVEN = np.uint64(0x0000FFFF0000FFFF)
-_LOW, _HALF, _WORD = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(16)
+_MOST = 1 << 16  # lines: so many words have a sum of 32 bits
+_WORD = np.uint32(16)  # bits
 
 
 def fletcher32(data: bytes | memoryview) -> bytes:
@@ -31,10 +30,10 @@ def fletcher32(data: bytes | memoryview) -> bytes:
         octets = np.append(octets, np.uint8(0))
     first = second = at = 0
     while at < len(octets):
-        lines = min(_MOST, (len(octets) - at) // (8 * _WIDTH))
-        end = at + lines * 8 * _WIDTH if lines else len(octets)
+        lines = min(_MOST, (len(octets) - at) // (4 * _WIDTH))
+        end = at + lines * 4 * _WIDTH if lines else len(octets)
         piece = octets[at:end]
-        ones, weighted = _sums(piece.view("<u8").reshape(lines, -1)) if lines else _tail(piece)
+        ones, weighted = _sums(piece.view("<u4").reshape(lines, -1)) if lines else _tail(piece)
         second += (end - at) // 2 * first + weighted
         first += ones
         at = end
@@ -42,34 +41,31 @@ def fletcher32(data: bytes | memoryview) -> bytes:
     return (_folded(second * 256) << 16 | _folded(first * 256)).to_bytes(4, "little")
 
 
-def _sums(groups: Array) -> tuple[int, int]:
-    """Return the sum of words modulo 65535, and with the last taken once, the one before twice.
+def _sums(pairs: Array) -> tuple[int, int]:
+    """Return the sum of words, and that with the last one taken once, the one before twice.
 
-    NumPy adds numbers of 64 bits several times as fast as it widens words, so four words are added
-    at once: the even ones apart, each then has 32 bits for its sum, and all but the first, shifted
-    down. Modulo 65535 the words of a number may be added as they stand, since 65536 is 1 there.
+    NumPy adds numbers of 32 bits several times as fast as it widens words, so pairs are added as
+    they stand, and their second words once more. Sums of pairs overflow; but that of the first
+    words fits, and is what is left when the second words, shifted, are taken away again.
     """
-    count = len(groups)
-    even, others = np.zeros((2, groups.shape[1]), np.uint64)
-    of_lines = np.empty(count, np.uint64)
-    held = np.empty((min(_LINES, count), groups.shape[1]), np.uint64)
+    count, width = pairs.shape
+    columns, seconds = np.zeros((2, width), np.uint32)
+    lines = np.empty(count, np.uint64)
+    held = np.empty((min(_LINES, count), width), np.uint32)
     for at in range(0, count, _LINES):
-        part = groups[at : at + _LINES]
-        made = held[: len(part)]
-        even += np.bitwise_and(part, _EVEN, out=made).sum(0)
-        others += np.right_shift(part, _WORD, out=made).sum(0)
-        high = made.sum(1)
-        low = part.sum(1) - (high << _WORD)  # exact, although the first sum may have wrapped
-        of_lines[at : at + _LINES] = low % 65535 + high % 65535
-    words = [even & _LOW, even >> _HALF]
-    odd = others - (words[1] << _WORD)
-    words = [words[0], odd & _LOW, words[1], odd >> _HALF]
-    totals = [int(word.sum()) for word in words]
-    ones = sum(totals)
-    before = 4 * int(sum(words) @ np.arange(groups.shape[1], dtype=np.uint64))
-    before += 4 * groups.shape[1] * int(of_lines @ np.arange(count, dtype=np.uint64))
-    before += sum(number * total for number, total in enumerate(totals))
-    return ones, 4 * groups.size * ones - before
+        part = pairs[at : at + _LINES]
+        second = np.right_shift(part, _WORD, out=held[: len(part)])
+        columns += np.add.reduce(part, 0, dtype=np.uint32)
+        seconds += np.add.reduce(second, 0, dtype=np.uint32)
+        of_second = np.add.reduce(second, 1, dtype=np.uint32)
+        of_first = np.add.reduce(part, 1, dtype=np.uint32) - (of_second << _WORD)
+        np.add(of_first, of_second, out=lines[at : at + _LINES], dtype=np.uint64)
+    of_columns = np.add(columns - (seconds << _WORD), seconds, dtype=np.uint64)
+    ones = int(of_columns.sum())
+    before = 2 * int(of_columns @ np.arange(width, dtype=np.uint64))
+    before += 2 * width * int(lines @ np.arange(count, dtype=np.uint64))
+    before += int(seconds.sum(dtype=np.uint64))
+    return ones, 2 * count * width * ones - before
 
 
 def _tail(octets: Array) -> tuple[int, int]:
