@@ -10,6 +10,7 @@ import numpy as np
 
 from layerprobe.errors import BackendError, DataError
 from layerprobe.feed import Feed
+from layerprobe.finite import all_finite
 from layerprobe.passes import Pass
 from layerprobe.sinks import Dataset, dtype_named
 
@@ -136,7 +137,7 @@ def as_stored(
     known = [tally for tally in tallies if tally is not None]
     if known:
         return Stored(rows, np.concatenate(known))
-    if rows.dtype.itemsize >= result.dtype.itemsize or np.isfinite(rows).all():
+    if rows.dtype.itemsize >= result.dtype.itemsize or all_finite(rows):
         return Stored(rows)
     marks = np.isnan(result), np.isinf(result), np.isinf(rows) & np.isfinite(result)
     return Stored(rows, np.stack([m.reshape(len(m), -1).sum(1) for m in marks], axis=-1))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerprobe.batches import Stored
+from layerprobe.finite import all_finite
 from layerprobe.sinks import Dataset
 
 
@@ -38,7 +39,7 @@ class Counts:
             self.nan += nan
             self.inf += inf + (overflow if array.dtype.kind != "i" else 0)
             self.overflow += overflow
-        elif array.dtype.kind not in "biu" and not np.isfinite(array).all():
+        elif array.dtype.kind not in "biu" and not all_finite(array):
             self.nan += int(np.isnan(array).sum())
             self.inf += int(np.isinf(array).sum())
 

@@ -36,20 +36,26 @@ def blocks(rows: tuple[int, int], size: int, row_bytes: int) -> list[tuple[int, 
     return [(at, min(at + step, stop)) for at in range(start, stop, step)]
 
 
-def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+def ahead(work: Callable[[T], R], items: Iterable[T], threads: int = 1) -> Iterator[tuple[T, R]]:
     """Yield each item with the result of work on it, which runs while the last one is used.
 
     What the work raises is raised when its turn comes.
+
+    Args:
+        work: What to call with each item.
+        items: In their order; each is asked for when there is a thread for it.
+        threads: How many items are worked on side by side.
     """
-    with ThreadPoolExecutor(1) as thread:
-        waiting: tuple[T, Future[R]] | None = None
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[T, Future[R]]] = deque()
         for item in items:
-            following = thread.submit(work, item)
-            if waiting is not None:
-                yield waiting[0], waiting[1].result()
-            waiting = item, following
-        if waiting is not None:
-            yield waiting[0], waiting[1].result()
+            waiting.append((item, pool.submit(work, item)))
+            if len(waiting) > threads:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        while waiting:
+            first, result = waiting.popleft()
+            yield first, result.result()
 
 
 class Behind:

@@ -8,6 +8,7 @@ _FORMULAS = {"loss_reader", "loss_expression"}
 _READS = {*_BASE, *_FORMULAS, "sources", "sinks", "backend", "modelfile"}
 ALLOWED = {
     **{room: set() for room in ("errors", "addresses", "interrupts", "memory", "stages", "timing")},
+    "finite": set(),
     "reductions": {"errors"},
     "misses": {"errors", "addresses"},
     "layers": {"errors", "addresses", "misses"},
@@ -24,10 +25,10 @@ ALLOWED = {
     "scales": set(),
     **{room: {"errors", "loss_expression"} for room in _FORMULAS},
     "passes": {*_BASE, "backend", "feed", "options", "scales"},
-    "batches": {*_BASE, "sinks", "feed", "passes"},
+    "batches": {*_BASE, "sinks", "feed", "finite", "passes"},
     "batch_size": {*_BASE, *"feed memory passes synthetic".split()},
     "probing": {*_BASE, *"batches feed options passes scales sinks".split()},
-    "counts": {"batches", "sinks"},
+    "counts": {"batches", "finite", "sinks"},
     "report": {*_READS, *"feed batches counts probing timing".split()},
     "summary": {"counts", "report", "sinks"},
     "live": {*_READS, "options"},

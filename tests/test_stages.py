@@ -35,6 +35,26 @@ def test_reads_the_next_item_while_the_last_is_used() -> None:
     assert list(found) == [(1, 10), (2, 20)]
 
 
+def test_works_on_several_items_side_by_side() -> None:
+    """As many as there are threads, in any order of their ends; they come in the order of items."""
+    begun = {item: threading.Event() for item in range(4)}
+    second_is_done = threading.Event()
+
+    def work(item: int) -> int:
+        begun[item].set()
+        if item == 0:
+            assert second_is_done.wait(PATIENCE)
+        if item == 1:
+            second_is_done.set()
+        return item * 10
+
+    found = ahead(work, range(4), threads=2)
+    assert next(found) == (0, 0)
+    assert begun[2].wait(PATIENCE)
+    assert not begun[3].is_set()
+    assert list(found) == [(1, 10), (2, 20), (3, 30)]
+
+
 def test_an_error_ahead_comes_in_its_turn() -> None:
     """What came before the error is not lost."""
 
