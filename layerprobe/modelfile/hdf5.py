@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from layerprobe.modelfile.contents import Contents, WeightSizes, parse_config
 from layerprobe.modelfile.hdf5_entries import dataset_sizes, survey
 from layerprobe.modelfile.jsontext import MAX_CONFIG_BYTES, parse_json
 from layerprobe.modelfile.weights import Keras3Sizes, LegacySizes, one_layout
+from layerprobe.modelfile.window import FileWindow
 
 # What h5py raises on damaged bytes.
 _DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError)
@@ -35,7 +37,7 @@ def read(path: Path, described: Contents | None = None) -> Contents:
         TrustError: It holds links to other places.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             if "model_config" not in file.attrs:
                 if described is None or not _holds_weights(file):
                     raise _without_config(file, path)
@@ -56,6 +58,16 @@ def read(path: Path, described: Contents | None = None) -> Contents:
         raise damaged(path, error) from error
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    with (
+        path.open("rb") as file,
+        FileWindow(file, 0, path.stat().st_size) as window,
+        h5py.File(window, "r") as found,
+    ):
+        yield found
+
+
 def damaged(path: Path, error: BaseException) -> ModelError:
     """Return the error of a file that cannot be read."""
     return ModelError(
@@ -72,7 +84,7 @@ def findings(path: Path) -> list[Finding]:
         ModelError: It is cut short or damaged.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             return survey(file).findings
     except _DAMAGE as error:
         raise damaged(path, error) from error
@@ -81,7 +93,7 @@ def findings(path: Path) -> list[Finding]:
 def training_config(path: Path) -> Any:
     """Return what a file says about its training, None if that is nothing or cannot be read."""
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             if "training_config" not in file.attrs:
                 return None
             return parse_json(_config_text(file, "training_config", path), path)

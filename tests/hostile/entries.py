@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import h5py
 import numpy as np
 from model_files import sequential, weights_file, write_h5, write_keras
@@ -85,6 +87,35 @@ def plugin(file, _):
     h5py.h5d.create(file.id, b"packed", h5py.h5t.IEEE_F32LE, space, storage)
 
 
+def endless(content):
+    """Let what is free in a heap of texts take no room: HDF5 1.14 looks for its end for ever."""
+    changed = bytearray(content)
+    at = changed.index(b"GCOL") + 16
+    while changed[at : at + 2] != b"\0\0":
+        at += 16 + -(-int.from_bytes(changed[at + 8 : at + 16], "little") // 8) * 8
+    changed[at + 8 : at + 16] = bytes(8)
+    return bytes(changed)
+
+
+def endless_config(place):
+    """Let the config lie in such a heap."""
+    path = write_h5(place.folder / "m.h5", sequential())
+    path.write_bytes(endless(path.read_bytes()))
+    return path
+
+
+def endless_dataset(place):
+    """Let a virtual dataset of an archive name its sources in such a heap."""
+    path = changed_keras(virtual)(place)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["model.weights.h5"] = endless(members["model.weights.h5"])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
 def _name(file):
     return _KERNEL if "model_weights" in file else "layers/dense/vars/0"
 
@@ -107,4 +138,8 @@ CASES = [
     Case(f"{name} in {kind}", REFUSE, rule, maker(change))
     for name, (change, rule) in _CHANGES.items()
     for kind, maker in (("h5", changed), ("keras", changed_keras))
+]
+CASES += [
+    Case("heap without end in h5", REFUSE, "damaged", endless_config),
+    Case("heap without end in keras", REFUSE, "damaged", endless_dataset),
 ]
