@@ -124,12 +124,11 @@ class ModelFile:
         """The static verdict: ok, needs trust or refuse, with reasons."""
         first = Audit(self.path, self.format, self.early, lambda: self.sha256)
         more = config_findings(self.contents.config)
-        if self.format == "hdf5":
-            more += training_findings(hdf5.training_config(self.path))
-        if any(finding.rule.closed for finding in more):
-            return first.with_more(more)
         try:
-            more += size_findings(self.graph, self.table, self.params)
+            if self.format == "hdf5":
+                more += training_findings(hdf5.training_config(self.path))
+            if not any(finding.rule.closed for finding in more):
+                more += size_findings(self.graph, self.table, self.params)
         except LayerprobeError as error:
             more += findings_of(error)
         return first.with_more(more)

@@ -91,13 +91,22 @@ def findings(path: Path) -> list[Finding]:
 
 
 def training_config(path: Path) -> Any:
-    """Return what a file says about its training, None if that is nothing or cannot be read."""
+    """Return what a file says about its training, None if that is nothing or cannot be read.
+
+    Raises:
+        ModelError: Others can read it, and each another thing.
+    """
     try:
         with _opened(path) as file:
             if "training_config" not in file.attrs:
                 return None
-            return parse_json(_config_text(file, "training_config", path), path)
-    except (*_DAMAGE, ModelError):
+            text = _config_text(file, "training_config", path)
+            return parse_json(text, path, "The training config")
+    except _DAMAGE:
+        return None
+    except ModelError as error:
+        if "rule" in error.fields:
+            raise
         return None
 
 
