@@ -19,7 +19,7 @@ from layerprobe.modelfile import hdf5, keras_zip, saved_model
 from layerprobe.modelfile.audit.findings import Audit, Finding, findings_of
 from layerprobe.modelfile.audit.objects import config_findings, training_findings
 from layerprobe.modelfile.audit.sizes import size_findings
-from layerprobe.modelfile.configs import has_graph, parse
+from layerprobe.modelfile.configs import contradictions_named, has_graph, parse
 from layerprobe.modelfile.contents import Contents
 from layerprobe.modelfile.diagnosis import Diagnosis, diagnose
 from layerprobe.modelfile.digest import Judged, digest, judged
@@ -208,7 +208,9 @@ def describe(path: Path, architecture: str | Path | None = None) -> ModelFile:
         refuse_remote(given)
         early += early_findings(given)
         Audit(given, "", tuple(early), partial(digest, given)).stop_if_closed()
-    contents = with_input_shape(translated(_contents(path, architecture)))
+    contents = _contents(path, architecture)
+    with contradictions_named():
+        contents = with_input_shape(translated(contents))
     return ModelFile(contents, tuple(early), before)
 
 
