@@ -84,8 +84,8 @@ def findings(path: Path) -> list[Finding]:
         ModelError: It is cut short or damaged.
     """
     try:
-        with _opened(path) as file:
-            return survey(file).findings
+        with _opened(path) as file, path.open("rb") as same:
+            return survey(file, same).findings
     except _DAMAGE as error:
         raise damaged(path, error) from error
 

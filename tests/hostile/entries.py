@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 
 import h5py
@@ -104,6 +105,17 @@ def endless_config(place):
     return path
 
 
+def endless_text(place):
+    """Let the config declare a gigabyte: HDF5 makes room for it before it looks for the text."""
+    path = write_h5(place.folder / "m.h5", sequential())
+    content = path.read_bytes()
+    place_of_heap = content.index(b"GCOL").to_bytes(8, "little")
+    declared = len(json.dumps(sequential())).to_bytes(4, "little") + place_of_heap
+    assert content.count(declared) == 1
+    path.write_bytes(content.replace(declared, (1 << 30).to_bytes(4, "little") + place_of_heap))
+    return path
+
+
 def endless_dataset(place):
     """Let a virtual dataset of an archive name its sources in such a heap."""
     path = changed_keras(virtual)(place)
@@ -140,6 +152,7 @@ CASES = [
     for kind, maker in (("h5", changed), ("keras", changed_keras))
 ]
 CASES += [
+    Case("text of a gigabyte in h5", REFUSE, "hdf5-bomb", endless_text),
     Case("heap without end in h5", REFUSE, "damaged", endless_config),
     Case("heap without end in keras", REFUSE, "damaged", endless_dataset),
 ]
