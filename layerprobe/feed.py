@@ -111,11 +111,11 @@ class Feed:
         }
 
     @property
-    def cast_note(self) -> str:
-        """What is done to the values' dtype, if that is worth a word."""
-        if self.source.dtype == self.dtype:
-            return ""
-        return f"{self.source.location}: {self.source.dtype} cast to {self.dtype}"
+    def notes(self) -> list[str]:
+        """What is done to the values' layout and dtype, where that is worth a word."""
+        source = self.source
+        cast = "" if source.dtype == self.dtype else f"{source.dtype} cast to {self.dtype}"
+        return [f"{source.location}: {done}" for done in (source.layout, cast) if done]
 
     def _cast(self, rows: Array, start: int) -> Array:
         if rows.dtype == self.dtype:

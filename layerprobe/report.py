@@ -221,9 +221,9 @@ def finished_report(
 
 
 def cast_notes(feeds: Sequence[Feed], found: Probe) -> list[str]:
-    """Return, for the user, where values are kept as another dtype than they came in."""
+    """Return, for the user, where values are turned into another layout or dtype."""
     datasets, (_, first) = found.datasets, found.batches[0]
-    notes = [feed.cast_note for feed in feeds if feed.cast_note]
+    notes = [note for feed in feeds for note in feed.notes]
     pairs = zip(datasets, first, strict=False)  # tallies follow
     opaque = [d for d, found in pairs if found.dtype.kind == "V" and d.dtype.kind != "V"]
     if opaque:

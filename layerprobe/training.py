@@ -170,7 +170,7 @@ def plan_training(
         taught = feeds[-1] if target is not None else None
         _compile(trainer, taught, expression, row, options, selected)
         undo.pop_all()
-    notes = (*built.notes, *(feed.cast_note for feed in feeds if feed.cast_note))
+    notes = (*built.notes, *(note for feed in feeds for note in feed.notes))
     return TrainingPlan(built, row, trainer, feeds, batch_size, selected, path, options, notes)
 
 

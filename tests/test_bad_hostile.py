@@ -26,7 +26,7 @@ ROWS = {
     12: (77, {"folder-link"}, "folder-link"),
     13: (77, {"zip-path", "zip-link", "zip-duplicate", "zip-contradiction"}, "zip-"),
     14: (77, {"zip-bomb", "hdf5-bomb", "weights-bomb", "activation-bomb"}, "-bomb"),
-    15: (65, {"config-depth", "config-size", "duplicate-keys", "not-a-number"}, "The model config"),
+    15: (65, {"config-depth", "config-size", "duplicate-keys", "not-a-number"}, " config in "),
     16: (65, {"graph-io", "graph-python", "graph-operation"}, ""),
     17: (77, {"graph-asset"}, "graph-asset"),
 }

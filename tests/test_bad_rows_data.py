@@ -127,17 +127,50 @@ def test_strictness_takes_what_fits(capfd):
     for array in (ROWS, ROWS.astype(">f4")):
         np.save("x.npy", array)
         done = typed(capfd, *CNN, "-i", "x.npy", *OUT, "--strict-dtype", "--overwrite")
-        assert (done.code, done.said) == (0, "")
+        assert done.code == 0
+        assert " cast to " not in done.said
 
 
-@pytest.mark.parametrize("order", ["Fortran", "big-endian"])
-def test_other_layouts_give_the_same_numbers(capfd, order):
-    """34: Fortran order and big-endian numbers are read as what they are."""
-    assert typed(capfd, *CNN, "-i", "x.npy", *OUT).code == 0
+LAYOUTS = {
+    "Fortran order": lambda: np.save("x.npy", np.asfortranarray(ROWS)),
+    "big-endian": lambda: np.save("x.npy", ROWS.astype(">f4")),
+    "big-endian, turned into this machine's order; in Fortran order": lambda: np.save(
+        "x.npy", np.asfortranarray(ROWS.astype(">f4"))
+    ),
+    "big-endian, turned": lambda: _as_hdf5(ROWS.astype(">f4")),
+}
+
+
+def _as_hdf5(rows):
+    Path("x.npy").unlink()
+    with h5py.File("x.npy", "w") as file:
+        file["x"] = rows
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_other_layouts_give_the_same_numbers(capfd, layout):
+    """34: Fortran order and big-endian numbers are read as what they are, with a note."""
+    first = typed(capfd, *CNN, "-i", "x.npy", *OUT)
+    assert (first.code, first.said) == (0, "")
     wanted = values()
-    np.save("x.npy", np.asfortranarray(ROWS) if order == "Fortran" else ROWS.astype(">f4"))
-    assert typed(capfd, *CNN, "-i", "x.npy", *OUT, "--overwrite").code == 0
+    LAYOUTS[layout]()
+    done = typed(capfd, *CNN, "-i", "x.npy", *OUT, "--overwrite")
+    assert done.code == 0
     np.testing.assert_array_equal(values(), wanted)
+    assert done.said.startswith("note: x.npy: ")
+    assert layout in done.said
+    assert ("np.ascontiguousarray" in done.said) == ("Fortran" in layout)
+    assert len(done.said.splitlines()) == 1
+
+
+def test_the_layout_of_several_files_is_told(capfd):
+    """34: one note for all of them."""
+    Path("parts").mkdir()
+    np.save("parts/0.npy", ROWS[:4])
+    np.save("parts/1.npy", ROWS[4:].astype(">f4"))
+    done = typed(capfd, *CNN, "-i", "parts/*.npy", *OUT)
+    assert done.code == 0
+    assert done.said.count("parts/*.npy: big-endian") == 1
 
 
 def _none(file):

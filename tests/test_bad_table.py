@@ -93,7 +93,11 @@ ROWS = {
     31: ("records, text, dates, complex numbers", "bad_rows_data::files_that_are_no_rows"),
     32: ("other dtypes", "bad_rows_data::casts_are_named_or_refused"),
     33: ("wrong shapes", "bad_input::rows_that_do_not_fit_the_model"),
-    34: ("Fortran order, big-endian", "bad_rows_data::other_layouts_give_the_same_numbers"),
+    34: (
+        "Fortran order, big-endian",
+        "bad_rows_data::other_layouts_give_the_same_numbers",
+        "bad_rows_data::the_layout_of_several_files_is_told",
+    ),
     35: ("no rows", "bad_rows_data::files_that_are_no_rows"),
     36: ("HDF5 without or with several datasets", "bad_rows_data::datasets_that_are_no_rows"),
     37: ("HDF5 that leads elsewhere", "bad_rows_data::datasets_that_are_no_rows"),
@@ -163,8 +167,9 @@ ROWS = {
     56: ("a broken home", "confinement_worker::a_broken_home_does_not_matter"),
     57: (
         "no engine, an old Keras",
-        "bad_rows::without_tensorflow",
-        "bad_rows::a_keras_that_is_too_old",
+        "bad_packages::without_tensorflow",
+        "bad_packages::without_a_package_that_is_always_needed",
+        "bad_packages::a_keras_that_is_too_old",
         "bad_input::an_engine_that_is_not_installed",
     ),
     58: (

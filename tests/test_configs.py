@@ -182,6 +182,7 @@ DAMAGED = {
         "two layers are named 'dense'",
     ),
     "twins in a chain": (sequential(INPUT, dense(), dense()), "two layers are named 'dense'"),
+    "no class": (sequential({"config": {"name": "a"}}), "itself: KeyError: 'class_name'"),
     "a subclass": ({"class_name": "VAE", "config": {}}, "of class 'VAE' does not list its layers"),
     "a subclass of Model": ({"class_name": "Model", "config": {"name": "m"}}, "does not list"),
 }

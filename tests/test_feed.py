@@ -283,8 +283,8 @@ def test_nan_is_counted_and_rows_are_hashed_as_they_come():
 def test_a_cast_is_worth_a_note():
     """The note names both dtypes; without a cast there is none."""
     feed = Feed(X, array_source(np.zeros((2, 3), "uint8"), "rows.npy"))
-    assert feed.cast_note == "rows.npy: uint8 cast to float32"
-    assert Feed(X, array_source(ROWS, "rows.npy")).cast_note == ""
+    assert feed.notes == ["rows.npy: uint8 cast to float32"]
+    assert Feed(X, array_source(ROWS, "rows.npy")).notes == []
 
 
 def test_no_file_stays_open_after_an_error(tmp_path):

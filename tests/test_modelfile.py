@@ -28,7 +28,7 @@ from model_files import (
 
 import layerprobe
 from layerprobe.cli import main
-from layerprobe.modelfile.keras_zip import FileWindow
+from layerprobe.modelfile.window import FileWindow
 
 SCHEMA = {
     "model": [
@@ -238,3 +238,53 @@ def test_a_window_is_a_file_of_its_own(tmp_path):
         assert window.read(2) == b"dd"
         assert window.seek(50) == 50
         assert window.read(4) == b""
+
+
+_OBJECT, _REST = b"\1\0" + bytes(6), bytes(8)  # the heads of an object and of the room that is free
+
+
+@pytest.mark.parametrize(
+    ("objects", "ends"),
+    [
+        ([(_OBJECT, 5), (_OBJECT, 8), (_REST, 80)], True),
+        ([(_OBJECT, 112 - 8)], True),  # what is left over has no room for a head
+        ([(_OBJECT, 112)], True),
+        ([(_REST, 0)], False),
+        ([(_OBJECT, 5), (_REST, 0)], False),
+        ([(_OBJECT, 2**64 - 16)], False),  # to where it began
+        ([(_OBJECT, 2**64 - 64)], False),  # to before it
+        ([(_OBJECT, 120)], False),
+        ([(_REST, 129)], False),
+    ],
+)
+def test_a_heap_of_texts_ends(tmp_path, objects, ends):
+    """What HDF5 would look for the end of for ever, or beyond its end, is an error."""
+    heap = bytearray(b"GCOL\1\0\0\0" + (144).to_bytes(8, "little") + bytes(128))
+    at = 16
+    for head, size in objects:
+        heap[at : at + 16] = head + size.to_bytes(8, "little")
+        at += size if head == _REST else 16 + -(-size // 8) * 8
+    path = tmp_path / "file"
+    path.write_bytes(bytes(24) + heap)
+    with path.open("rb") as file, FileWindow(file, 8, 16 + len(heap)) as window:
+        window.seek(16)
+        if ends:
+            assert window.read(20) == heap[:20]
+            assert window.tell() == 36
+        else:
+            with pytest.raises(OSError, match="the heap at byte"):
+                window.read(20)
+
+
+def test_a_heap_that_is_cut_or_has_too_many_objects(tmp_path):
+    """A heap that reaches beyond the file, or holds more than can be numbered, is an error."""
+    for size, length in ((4096, 4095), (16 * 70_000, 16 * 70_000)):
+        path = tmp_path / "file"
+        objects = (_OBJECT + bytes(8)) * (size // 16)
+        path.write_bytes((b"GCOL\1\0\0\0" + size.to_bytes(8, "little") + objects)[:length])
+        with (
+            path.open("rb") as file,
+            FileWindow(file, 0, length) as window,
+            pytest.raises(OSError, match="is damaged"),
+        ):
+            window.read(20)

@@ -230,3 +230,10 @@ def test_the_hand_written_model_is_sound(tmp_path):
     for write in (write_h5, write_keras):
         model = layerprobe.list_layers(write(tmp_path / "m", sequential()))
         assert model.params == KERNEL.size + BIAS.size
+
+
+@pytest.mark.parametrize("inner", ["text", 7, {"layers": 7}, {"layers": [{"config": "text"}]}])
+def test_what_keras_1_never_wrote_is_refused(inner, tmp_path):
+    """A file that names no version may be of Keras 1: junk in it is damage as elsewhere."""
+    config = {"class_name": "Sequential", "config": inner}
+    refused(write_h5(tmp_path / "m.h5", config, keras_version=None))

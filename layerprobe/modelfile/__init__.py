@@ -19,7 +19,7 @@ from layerprobe.modelfile import hdf5, keras_zip, saved_model
 from layerprobe.modelfile.audit.findings import Audit, Finding, findings_of
 from layerprobe.modelfile.audit.objects import config_findings, training_findings
 from layerprobe.modelfile.audit.sizes import size_findings
-from layerprobe.modelfile.configs import has_graph, parse
+from layerprobe.modelfile.configs import contradictions_named, has_graph, parse
 from layerprobe.modelfile.contents import Contents
 from layerprobe.modelfile.diagnosis import Diagnosis, diagnose
 from layerprobe.modelfile.digest import Judged, digest, judged
@@ -124,12 +124,11 @@ class ModelFile:
         """The static verdict: ok, needs trust or refuse, with reasons."""
         first = Audit(self.path, self.format, self.early, lambda: self.sha256)
         more = config_findings(self.contents.config)
-        if self.format == "hdf5":
-            more += training_findings(hdf5.training_config(self.path))
-        if any(finding.rule.closed for finding in more):
-            return first.with_more(more)
         try:
-            more += size_findings(self.graph, self.table, self.params)
+            if self.format == "hdf5":
+                more += training_findings(hdf5.training_config(self.path))
+            if not any(finding.rule.closed for finding in more):
+                more += size_findings(self.graph, self.table, self.params)
         except LayerprobeError as error:
             more += findings_of(error)
         return first.with_more(more)
@@ -209,7 +208,9 @@ def describe(path: Path, architecture: str | Path | None = None) -> ModelFile:
         refuse_remote(given)
         early += early_findings(given)
         Audit(given, "", tuple(early), partial(digest, given)).stop_if_closed()
-    contents = with_input_shape(translated(_contents(path, architecture)))
+    contents = _contents(path, architecture)
+    with contradictions_named():
+        contents = with_input_shape(translated(contents))
     return ModelFile(contents, tuple(early), before)
 
 

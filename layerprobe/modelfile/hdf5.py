@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from layerprobe.modelfile.contents import Contents, WeightSizes, parse_config
 from layerprobe.modelfile.hdf5_entries import dataset_sizes, survey
 from layerprobe.modelfile.jsontext import MAX_CONFIG_BYTES, parse_json
 from layerprobe.modelfile.weights import Keras3Sizes, LegacySizes, one_layout
+from layerprobe.modelfile.window import FileWindow
 
 # What h5py raises on damaged bytes.
 _DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError)
+_PLAIN = (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)
 _SHOWN = 12  # tensors that a message lists
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -35,7 +38,7 @@ def read(path: Path, described: Contents | None = None) -> Contents:
         TrustError: It holds links to other places.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             if "model_config" not in file.attrs:
                 if described is None or not _holds_weights(file):
                     raise _without_config(file, path)
@@ -56,6 +59,16 @@ def read(path: Path, described: Contents | None = None) -> Contents:
         raise damaged(path, error) from error
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    with (
+        path.open("rb") as file,
+        FileWindow(file, 0, path.stat().st_size) as window,
+        h5py.File(window, "r") as found,
+    ):
+        yield found
+
+
 def damaged(path: Path, error: BaseException) -> ModelError:
     """Return the error of a file that cannot be read."""
     return ModelError(
@@ -72,20 +85,29 @@ def findings(path: Path) -> list[Finding]:
         ModelError: It is cut short or damaged.
     """
     try:
-        with h5py.File(path, "r") as file:
-            return survey(file).findings
+        with _opened(path) as file, path.open("rb") as same:
+            return survey(file, same).findings
     except _DAMAGE as error:
         raise damaged(path, error) from error
 
 
 def training_config(path: Path) -> Any:
-    """Return what a file says about its training, None if that is nothing or cannot be read."""
+    """Return what a file says about its training, None if that is nothing or cannot be read.
+
+    Raises:
+        ModelError: Others can read it, and each another thing.
+    """
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             if "training_config" not in file.attrs:
                 return None
-            return parse_json(_config_text(file, "training_config", path), path)
-    except (*_DAMAGE, ModelError):
+            text = _config_text(file, "training_config", path)
+            return parse_json(text, path, "The training config")
+    except _DAMAGE:
+        return None
+    except ModelError as error:
+        if "rule" in error.fields:
+            raise
         return None
 
 
@@ -102,17 +124,31 @@ def _config_text(file: h5py.File, name: str, path: Path) -> str:
             path=str(path),
             rule="config-size",
         )
-    return _text(file.attrs[name])
+    return _text(_value(file, name))
+
+
+def _value(group: h5py.Group, name: str) -> Any:
+    """Return an attribute that is text, texts or numbers.
+
+    HDF5 crashes on damaged types that are made of others.
+
+    Raises:
+        TypeError: It is anything else.
+    """
+    kind = type(group.attrs.get_id(name).get_type())
+    if kind not in _PLAIN:
+        raise TypeError(f"the attribute {name} is no text")
+    return group.attrs[name]
 
 
 def attribute_list(group: h5py.Group, name: str) -> list[str]:
     """Return a list of names kept in an attribute, or in numbered parts of it when it is long."""
     if name in group.attrs:
-        return [_text(value) for value in group.attrs[name]]
+        return [_text(value) for value in _value(group, name)]
     names: list[str] = []
     number = 0
     while f"{name}{number}" in group.attrs:
-        names += [_text(value) for value in group.attrs[f"{name}{number}"]]
+        names += [_text(value) for value in _value(group, f"{name}{number}")]
         number += 1
     return names
 
@@ -125,7 +161,7 @@ def _attribute(file: h5py.File, weights: h5py.Group | None, name: str) -> str | 
     """Return an attribute of the file, or of its weights, where some versions put it."""
     for place in (file, weights):
         if place is not None and name in place.attrs:
-            return _text(place.attrs[name])
+            return _text(_value(place, name))
     return None
 
 

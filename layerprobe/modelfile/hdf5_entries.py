@@ -7,13 +7,15 @@ us in circles.
 
 from __future__ import annotations
 
+import io
 import math
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import h5py
 
 from layerprobe.errors import TrustError
 from layerprobe.modelfile.audit.findings import Finding, short
+from layerprobe.modelfile.hdf5_headers import longest_text
 
 # What HDF5 itself unpacks; for all others it looks for a plugin, which is a program.
 _FILTERS = frozenset(
@@ -52,17 +54,23 @@ def dataset_sizes(group: h5py.Group) -> dict[str, int]:
     return sizes
 
 
-def survey(group: h5py.Group) -> Survey:
+def survey(group: h5py.Group, bytes_of: BinaryIO | None = None) -> Survey:
     """Look at all that lies below a group.
 
     This uses h5py's low-level calls: with hundreds of groups the others take most of the time of a
     listing.
+
+    Args:
+        group: What is looked at.
+        bytes_of: The file it is in, if attributes are looked at too.
     """
     found = Survey({}, [])
     seen: set[int] = set()
     waiting = [("", group.id)]
     while waiting and len(found.findings) < _MOST_FINDINGS:
         prefix, here = waiting.pop()
+        if bytes_of is not None:
+            _look_at_texts(here, prefix, bytes_of, found)
         for name in here:
             path = prefix + name.decode("utf-8", "surrogateescape")
             if len(found.sizes) + len(seen) > _MOST_ENTRIES or path.count("/") > _DEEPEST:
@@ -85,6 +93,16 @@ def survey(group: h5py.Group) -> Survey:
                 found.sizes[path] = _look_at(child, path, found)
     _weigh(found, group)
     return found
+
+
+def _look_at_texts(group: h5py.Group, path: str, file: BinaryIO, found: Survey) -> None:
+    try:
+        longest = longest_text(file, h5py.h5o.get_info(group).addr)
+    except ValueError as error:
+        _tell(found, "hdf5-bomb", path or "/", f"nobody can see how long its texts are: {error}")
+        return
+    if longest > file.seek(0, io.SEEK_END):
+        _tell(found, "hdf5-bomb", path or "/", f"a text of it declares {longest:,} bytes")
 
 
 def _look_at(dataset: h5py.h5d.DatasetID, path: str, found: Survey) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zipfile
 import zlib
@@ -20,6 +19,7 @@ from layerprobe.modelfile.contents import Contents, parse_config
 from layerprobe.modelfile.hdf5_entries import dataset_sizes, survey
 from layerprobe.modelfile.jsontext import MAX_CONFIG_BYTES, parse_json
 from layerprobe.modelfile.weights import Keras3Sizes, one_layout
+from layerprobe.modelfile.window import FileWindow
 
 SIGNATURE = b"PK\x03\x04"
 _WEIGHTS = "model.weights.h5"
@@ -29,43 +29,6 @@ DAMAGE = (
     *(ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError),
 )
 _LOCAL_HEADER = struct.Struct("<26x2H")  # of a zip member; ends with the lengths of name and extra
-
-
-class FileWindow(io.RawIOBase):
-    """A part of a file as a file of its own.
-
-    HDF5 seeks a lot and `ZipFile.open` seeks by reading; Keras stores the weights uncompressed, so
-    they can be read where they lie: 0.3 s instead of 2.6 s for 100 MB.
-    """
-
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
-        super().__init__()
-        self._file, self._start, self._size, self._at = file, start, size, 0
-
-    def readable(self) -> bool:
-        """Windows are for reading."""
-        return True
-
-    def seekable(self) -> bool:
-        """Windows are for seeking."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to an offset inside the window."""
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        """Return the offset inside the window."""
-        return self._at
-
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
-        """Fill a buffer from the window."""
-        view = memoryview(buffer)[: max(0, self._size - self._at)]
-        self._file.seek(self._start + self._at)
-        count = self._file.readinto(view)  # type: ignore[attr-defined]
-        self._at += count
-        return int(count)
 
 
 def read(path: Path) -> Contents:
@@ -132,10 +95,10 @@ def open_weights(file: BinaryIO, archive: zipfile.ZipFile) -> Iterator[h5py.File
         file.seek(info.header_offset)
         name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
         start = info.header_offset + _LOCAL_HEADER.size + name + extra
-        source: BinaryIO = FileWindow(file, start, info.file_size)  # type: ignore[assignment]
+        window = FileWindow(file, start, info.file_size)
     else:
-        source = archive.open(_WEIGHTS)  # type: ignore[assignment]
-    with source, h5py.File(source, "r") as weights:
+        window = FileWindow(archive.open(_WEIGHTS), 0, info.file_size)  # type: ignore[arg-type]
+    with window, h5py.File(window, "r") as weights:
         yield weights
 
 

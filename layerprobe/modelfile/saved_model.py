@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from layerprobe.errors import ModelError
 from layerprobe.modelfile.audit.findings import Finding
@@ -21,6 +21,8 @@ from layerprobe.modelfile.contents import Config, Contents, parse_config
 from layerprobe.modelfile.jsontext import MAX_CONFIG_BYTES
 from layerprobe.modelfile.weights import LegacySizes
 from layerprobe.modelfile.wire import fields, messages, text, whole
+
+_Found = TypeVar("_Found")
 
 GRAPH, METADATA = "saved_model.pb", "keras_metadata.pb"
 _VARIABLES = "variables/variables"
@@ -82,17 +84,28 @@ def _metadata(path: Path) -> str | None:
     """Return what the folder tells of its first object: the JSON of a model's config."""
     file = path / METADATA
     if file.is_file():
-        for node in messages(fields(_bytes(file)), 1):
-            found = fields(node)
-            if whole(found, 2) == 0:
-                return text(found, 5) or None
-        return None
+        nodes = [fields(node) for node in messages(fields(_bytes(file)), 1)]
+        told = _only(path, METADATA, [found for found in nodes if whole(found, 2) == 0])
+        return text(told, 5) or None if told else None
     meta = messages(fields(_bytes(path / GRAPH)), 2)
     graphs = messages(fields(meta[0]), 7) if meta else []
-    nodes = messages(fields(graphs[0]), 1) if graphs else []
-    objects = messages(fields(nodes[0]), 4) if nodes else []
-    said = text(fields(objects[0]), 3) if objects else ""
+    objects = messages(fields(graphs[0]), 1) if graphs else []
+    user = _only(path, GRAPH, messages(fields(objects[0]), 4)) if objects else None
+    said = text(fields(user), 3) if user else ""
     return said if said.lstrip().startswith("{") and '"class_name"' in said else None
+
+
+def _only(path: Path, name: str, found: list[_Found]) -> _Found | None:
+    """Return the one thing that describes the model: of several, each reader takes another."""
+    if len(found) > 1:
+        raise ModelError(
+            f"The model config in {path / name} is there {len(found)} times.",
+            expected="one description, as model.save(...) writes it",
+            fix="Get the whole folder again from a source you trust.",
+            path=str(path),
+            rule="duplicate-keys",
+        )
+    return found[0] if found else None
 
 
 def _bytes(path: Path) -> bytes:

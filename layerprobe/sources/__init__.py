@@ -58,6 +58,7 @@ class Source(Protocol):
         shape: Rows first; at least one row.
         dtype: Booleans, integers or floats, in native byte order.
         seekable: Whether rows can be read again and in any order; if not, each can be read once.
+        layout: What is done to how the numbers lie in the file, such as another byte order; or "".
     """
 
     location: str
@@ -66,6 +67,7 @@ class Source(Protocol):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     seekable: bool
+    layout: str
 
     @property
     def files(self) -> tuple[Path, ...]:

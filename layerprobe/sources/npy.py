@@ -24,6 +24,10 @@ from layerprobe.sources.rows import Array, DType, RowReader, Shape, check_rows, 
 
 # What NumPy's reading of a header, which is a Python literal, raises on arbitrary bytes.
 _BAD_HEADER = (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError)
+_FORTRAN = (
+    "in Fortran order, turned row by row, which is slow: a row lies scattered over the file. "
+    "Faster from one in C order: np.save('new.npy', np.ascontiguousarray(np.load('old.npy')))"
+)
 
 
 class Header(NamedTuple):
@@ -149,6 +153,8 @@ class NpySource(RowReader):
         super().__init__(location, path, header.shape, header.dtype, key)
         self._file = file
         self._fortran = header.fortran
+        if header.fortran and math.prod(header.shape[1:]) > 1:
+            self.layout = "; ".join(filter(None, (self.layout, _FORTRAN)))
         self._values = base + header.size
 
     def _fetch(self, start: int, stop: int) -> Array:

@@ -95,6 +95,7 @@ class Scaled(RowReader):
         )
         self._source = source
         self.seekable = source.seekable
+        self.layout = source.layout
         self._way = MODES[mode_of(name)]
         self._axis = axis
         channels = max(len(self._way.mean), len(self._way.spread))

@@ -100,6 +100,7 @@ class RowReader:
         shape: Rows first.
         dtype: In native byte order.
         seekable: Whether rows can be read again and in any order.
+        layout: What is done to how the numbers lie in the file, if that is worth a word; else "".
     """
 
     seekable = True
@@ -114,6 +115,8 @@ class RowReader:
         self.shape = shape
         self.dtype = native(dtype)
         self._stored_dtype = dtype
+        order = "big" if dtype.byteorder == ">" else "little"
+        self.layout = "" if dtype.isnative else f"{order}-endian, turned into this machine's order"
         self._closed = False
 
     @property

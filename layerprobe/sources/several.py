@@ -90,11 +90,13 @@ class _Parts:
         self._open: OrderedDict[int, Source] = OrderedDict()
         self.files: list[Path] = []
         self.starts = [0]
+        self.layout = ""  # of the first that has one
         try:
             for number in range(len(places)):
                 part = self[number]
                 self._check(part)
                 self.files += part.files
+                self.layout = self.layout or part.layout
                 self.starts.append(self.starts[-1] + part.shape[0])
         except BaseException:
             self.close()
@@ -149,6 +151,7 @@ class JoinedSource(RowReader):
         _, shape, dtype = parts.first
         super().__init__(location, None, (parts.starts[-1], *shape), dtype)
         self._parts = parts
+        self.layout = parts.layout
 
     @property
     def files(self) -> tuple[Path, ...]:

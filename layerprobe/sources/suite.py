@@ -66,6 +66,7 @@ class SourceSuite:
         with make_source(array) as source:
             assert (source.shape, source.dtype) == (array.shape, np.dtype(dtype))
             assert source.dtype.isnative
+            assert isinstance(source.layout, str)
             np.testing.assert_array_equal(source.read(0, _ROWS), array, strict=True)
 
     @pytest.mark.parametrize("size", [1, 3, 4, _ROWS])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from layerprobe.modelfile.configs import contradictions_named, sequential_input
+from layerprobe.modelfile.configs import sequential_input
 from layerprobe.modelfile.contents import Config, Contents
 from layerprobe.modelfile.upgrade.walk import layers_in
 
@@ -83,8 +83,7 @@ def translated(contents: Contents) -> Contents:
     if not _is_keras1(contents):
         return contents
     config = copy.deepcopy(contents.config)
-    with contradictions_named():
-        notes = [note for step in STEPS if (note := step(config))]
+    notes = [note for step in STEPS if (note := step(config))]
     return replace(contents, config=config, keras1=True, notes=(*contents.notes, *notes))
 
 
