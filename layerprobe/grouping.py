@@ -18,7 +18,8 @@ from layerprobe.feed import Feed
 from layerprobe.layers import LayerOutput
 from layerprobe.memory import default_memory, held_memory
 from layerprobe.options import Options
-from layerprobe.passes import Pass, Prepared
+from layerprobe.passes import Pass
+from layerprobe.preparing import Prepared
 from layerprobe.units import in_units
 
 # What a batch takes, in terms of its results: those in the engine and their copies, and those of

@@ -31,7 +31,8 @@ from layerprobe.memory import peak_memory
 from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.options import Options
 from layerprobe.outputs import Output
-from layerprobe.passes import Pass, prepare
+from layerprobe.passes import Pass
+from layerprobe.preparing import prepare
 from layerprobe.probing import Forecast, Probe, probe
 from layerprobe.report import Report, cast_notes
 from layerprobe.resuming import call_of
