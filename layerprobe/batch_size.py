@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from layerprobe.feed import Feed
 from layerprobe.layers import TensorSpec
@@ -18,49 +20,46 @@ from layerprobe.synthetic import synthetic_rows
 if TYPE_CHECKING:
     from layerprobe.passes import Pass
 
+Array = np.ndarray[Any, Any]
+
 PLAIN = 32  # where nothing can be measured
-_SMALLEST, _LARGEST = 8, 1024
+SMALLEST, LARGEST = 8, 1024
 _SLOW = 2.0  # seconds a pass: it need not take longer
 _GOOD = 0.95  # of the best speed
 
 
 def rows_a_pass(
-    compute: Pass,
+    passes: Sequence[Pass],
     feeds: Sequence[Feed],
-    asked: int | str,
     rows: int,
     memory: int | None,
-    begun: int | None = None,
+    most: int = LARGEST,
 ) -> int:
-    """Return the batch size.
+    """Return the batch size that is found to be good.
 
     Args:
-        compute: What a batch goes through.
+        passes: What a batch goes through.
         feeds: What it is fed.
-        asked: A number, or "auto".
         rows: How many rows there are.
         memory: Bytes that the process may hold, if there is a limit.
-        begun: The batch size of an output that is gone on with, where "auto" found it.
+        most: How many rows a pass may have.
     """
-    fixed = [shape[0] for shape in compute.inputs if shape[0] is not None]
-    if fixed:
-        return fixed[0]
-    if not isinstance(asked, str):
-        return min(asked, rows)
-    return begun or min(rows, _knee(compute, feeds, min(rows, _LARGEST), memory))
+    return min(rows, _knee(passes, feeds, min(rows, most), memory))
 
 
-def _knee(compute: Pass, feeds: Sequence[Feed], most: int, memory: int | None) -> int:
+def _knee(passes: Sequence[Pass], feeds: Sequence[Feed], most: int, memory: int | None) -> int:
     """Return the smallest size that is nearly as fast as the fastest."""
     if any(feed.spec.dtype == "string" for feed in feeds):
         return PLAIN
     speeds: dict[int, float] = {}
-    size, held = min(_SMALLEST, most), peak_memory() or 0
+    size, held = min(SMALLEST, most), peak_memory() or 0
     while True:
-        seconds = _seconds(compute, feeds, size)
-        if compute.piece is not None:  # the device had no memory for so many
-            fitting, compute.piece = compute.piece, None
-            return max(speeds, default=fitting)
+        seconds = _seconds(passes, feeds, size)
+        pieces = [each.piece for each in passes if each.piece is not None]
+        if pieces:  # the device had no memory for so many
+            for each in passes:
+                each.piece = None
+            return max(speeds, default=min(pieces))
         speeds[size] = size / seconds
         before, held = held, peak_memory() or 0
         too_much = memory is not None and held + 2 * (held - before) > memory
@@ -73,19 +72,29 @@ def _knee(compute: Pass, feeds: Sequence[Feed], most: int, memory: int | None) -
     return min(size for size, speed in speeds.items() if speed >= _GOOD * max(speeds.values()))
 
 
-def _seconds(compute: Pass, feeds: Sequence[Feed], size: int) -> float:
-    """Return how long a pass takes, without what its first one takes to compile."""
+def _seconds(passes: Sequence[Pass], feeds: Sequence[Feed], size: int) -> float:
+    """Return how long a batch takes, without what its first one takes to compile."""
+    batch = made_up(feeds, size)
+
+    def compute() -> None:
+        for each in passes:
+            each(batch, 0)
+
+    began = time.perf_counter()
+    compute()
+    taken: list[float] = []
+    while len(taken) < 3 and time.perf_counter() - began < 2 * _SLOW:
+        at = time.perf_counter()
+        compute()
+        taken.append(time.perf_counter() - at)
+    return min(taken, default=time.perf_counter() - began)
+
+
+def made_up(feeds: Sequence[Feed], size: int) -> list[Array]:
+    """Return rows for each input that nobody has given, to be measured with."""
     specs = [
         TensorSpec(feed.spec.name, (None, *feed.source.shape[1:]), feed.spec.dtype)
         for feed in feeds
     ]
     limits = {feed.spec.name: feed.limit for feed in feeds if feed.limit is not None}
-    batch = list(synthetic_rows(specs, limits, size).values())
-    began = time.perf_counter()
-    compute(batch, 0)
-    taken: list[float] = []
-    while len(taken) < 3 and time.perf_counter() - began < 2 * _SLOW:
-        at = time.perf_counter()
-        compute(batch, 0)
-        taken.append(time.perf_counter() - at)
-    return min(taken, default=time.perf_counter() - began)
+    return list(synthetic_rows(specs, limits, size).values())

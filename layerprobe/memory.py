@@ -23,6 +23,18 @@ def peak_memory() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def held_memory() -> int | None:
+    """Return the bytes that this process holds now, as the limit of memory counts them.
+
+    That is without what it has mapped of files. The most that it has held so far, where the system
+    does not tell more; None where it tells nothing.
+    """
+    with suppress(OSError, ValueError, IndexError):
+        _, resident, shared = Path("/proc/self/statm").read_text().split()[:3]
+        return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+    return peak_memory()
+
+
 def machine_memory() -> int | None:
     """Return the bytes that this process may have: the machine's, or what its group is given."""
     try:

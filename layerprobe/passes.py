@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerprobe.backend import engine as engines
 from layerprobe.errors import BackendError
-from layerprobe.feed import Feed
-from layerprobe.layers import LayerOutput, Shape
+from layerprobe.layers import Shape
 from layerprobe.options import Options
 from layerprobe.scales import Scales
 
 if TYPE_CHECKING:
     from layerprobe.backend.compiled import Function
-    from layerprobe.backend.model import Model
 
 Array = np.ndarray[Any, Any]
 
@@ -37,6 +34,7 @@ class Pass:
         options: The rest.
         tallied: Which of those have a tally; these follow behind them, in this order.
         scales: Of those that are quantised.
+        generators: The random generators of all that is computed, if this is a part of it.
 
     Attributes:
         fills: Whether a batch may be filled up with copies of a row.
@@ -55,11 +53,13 @@ class Pass:
         options: Options,
         tallied: Sequence[int] = (),
         scales: Scales | None = None,
+        generators: Sequence[Any] | None = None,
     ) -> None:
         self._function = function
         self._training = options.training
         self._seed = options.seed
         self._samples = options.mc_samples
+        self._generators = generators
         self.fills = not options.training
         self.eager = False
         self.piece: int | None = None
@@ -131,7 +131,7 @@ class Pass:
 
     def _once(self, batch: Sequence[Array], row: int, sample: int) -> list[Array]:
         if self._training:
-            self._function.seed((self._seed, row, sample))
+            self._function.seed((self._seed, row, sample), self._generators)
         while True:
             try:
                 return self._in_pieces(batch)
@@ -157,36 +157,3 @@ class Pass:
     @property
     def _divides(self) -> bool:
         return not self._training and all(shape[0] is None for shape in self.inputs)
-
-
-def make_pass(
-    model: Model,
-    begin: Sequence[LayerOutput],
-    feeds: Sequence[Feed],
-    wanted: Sequence[LayerOutput],
-    selected: engines.Selected,
-    options: Options,
-) -> Pass:
-    """Return the pass from some inputs, or from tensors to begin at, to the outputs wanted."""
-    from layerprobe.backend.compiled import make_function
-    from layerprobe.backend.narrowing import narrowed
-    from layerprobe.backend.reductions import reduced
-
-    by_name = {symbol.address: symbol for symbol in model.inputs}
-    sources = [model.symbol(row) for row in begin] or [by_name[f.spec.name] for f in feeds]
-    outputs = [made for row in wanted for made in reduced(model.symbol(row), options.reductions)]
-    # A mean of samples is cast when it is there, since it would lose digits before.
-    dtype = None if options.mc_samples else options.dtype
-    stored = [narrowed(tensor, dtype) for _, tensor in outputs]
-    tallied = [at for at, made in enumerate(stored) if made.tally is not None]
-    tensors = [made.values for made in stored] + [stored[at].tally for at in tallied]
-    function = make_function(sources, tensors, selected.engine, training=options.training)
-    quantised = {at: made.scale for at, made in enumerate(stored) if made.scale is not None}
-
-    def measuring() -> Pass:
-        peaks = [stored[at].peaks for at in quantised]
-        measure = make_function(sources, peaks, selected.engine, training=options.training)
-        return Pass(measure, [outputs[at][0] for at in quantised], options)
-
-    scales = Scales(quantised, measuring) if quantised else None
-    return Pass(function, [address for address, _ in outputs], options, tallied, scales)

@@ -12,26 +12,27 @@ how many rows came after it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
 from layerprobe.backend import engine as engines
-from layerprobe.batch_size import rows_a_pass
 from layerprobe.checks import check_data
 from layerprobe.counts import Counts
 from layerprobe.errors import LayerNotFound
 from layerprobe.feed import Feed, Given, close_feeds
+from layerprobe.grouping import Grouping, group
 from layerprobe.inputs import open_inputs
 from layerprobe.layers import LayerOutput
 from layerprobe.live import build, reading_of, refuse_unrun
-from layerprobe.memory import default_memory, peak_memory
+from layerprobe.memory import peak_memory
 from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.options import Options
 from layerprobe.outputs import Output
-from layerprobe.passes import Pass, make_pass
+from layerprobe.passes import Pass
+from layerprobe.preparing import prepare
 from layerprobe.probing import Forecast, Probe, probe
 from layerprobe.report import Report, cast_notes
 from layerprobe.resuming import call_of
@@ -49,7 +50,7 @@ class Plan:
         model: The model file's description.
         rows: The range of rows of the input, first included, last excluded.
         whole: That of all shards together.
-        batch_size: Rows a pass.
+        grouping: Rows a pass, and which layer outputs are computed together.
         engine: Name of the engine.
         device: The device it uses.
         target: Where the rows go.
@@ -64,13 +65,13 @@ class Plan:
     model: ModelFile
     rows: tuple[int, int]
     whole: tuple[int, int]
-    batch_size: int
+    grouping: Grouping
     engine: str
     device: str
     target: Output
     notes: tuple[str, ...]
     options: Options
-    compute: Pass
+    passes: Sequence[Pass]
     feeds: list[Feed]
     layers: tuple[str, ...]
     call: dict[str, object]
@@ -82,6 +83,11 @@ class Plan:
     def datasets(self) -> tuple[Dataset, ...]:
         """What will be written: address, shape (rows first), dtype."""
         return self.first.datasets
+
+    @property
+    def batch_size(self) -> int:
+        """Rows a pass."""
+        return self.grouping.batch_size
 
     @property
     def output(self) -> Path:
@@ -112,11 +118,18 @@ class Plan:
             seconds=seconds,
             nonfinite={d.address: c for d, c in pairs if c},
             nan_in_inputs={feed.spec.name: feed.nan for feed in self.feeds if feed.nan},
-            notes=(*self.notes, *self.compute.remarks),
+            notes=(*self.notes, *self._remarks),
             dry_run=dry_run,
             forecast=self.forecast,
             times=times,
+            groups=tuple(tuple(a for a, _ in each.outputs) for each in self.passes),
+            grouping=self.grouping.why,
         )
+
+    @property
+    def _remarks(self) -> list[str]:
+        """What happened on the way, each once."""
+        return list(dict.fromkeys(said for each in self.passes for said in each.remarks))
 
     def __enter__(self) -> Self:
         return self
@@ -150,23 +163,26 @@ def plan(
         whole = check_data(file, wanted, begin, feeds, options)
         selected = _engine(options)
         built = build(file, selected, reading_of(options), options.custom_objects)
-        compute = make_pass(built, begin, feeds, wanted, selected, options)
+        prepared = prepare(built, begin, feeds, wanted, selected, options)
         begun = target.begun(finished, options)
-        batch_size, rows = _divided(compute, feeds, whole, begun, options)
-        found = probe(compute, feeds, rows, batch_size, options, known_scales(begun))
+        way = file.table.needed(wanted, begin)
+        count = whole[1] - whole[0]
+        passes, grouping = group(prepared, wanted, way, feeds, count, begun, options)
+        rows = shard_rows(whole, grouping.batch_size, options.part)
+        found = probe(passes, feeds, rows, grouping.batch_size, options, known_scales(begun))
         target.check_room(found.datasets, options)
         undo.pop_all()
     return Plan(
         model=file,
         rows=rows,
         whole=whole,
-        batch_size=batch_size,
+        grouping=grouping,
         engine=selected.name,
         device=selected.device,
         target=target,
-        notes=(*built.notes, *compute.notes, *notes, *cast_notes(feeds, found)),
+        notes=(*built.notes, *_of_phase(passes), *notes, *cast_notes(feeds, found)),
         options=options,
-        compute=compute,
+        passes=passes,
         feeds=feeds,
         layers=tuple(row.address for row in wanted),
         call=call_of(model, layers, given, options),
@@ -176,19 +192,9 @@ def plan(
     )
 
 
-def _divided(
-    compute: Pass,
-    feeds: Sequence[Feed],
-    whole: tuple[int, int],
-    begun: Mapping[str, Any],
-    options: Options,
-) -> tuple[int, tuple[int, int]]:
-    """Return the rows a pass, and those of the shard that is asked for."""
-    known = begun.get("options", {}).get("batch_size")  # what was found is not looked for again
-    limit = options.max_memory or default_memory()
-    count = whole[1] - whole[0]
-    batch_size = rows_a_pass(compute, feeds, options.batch_size, count, limit, known)
-    return batch_size, shard_rows(whole, batch_size, options.part)
+def _of_phase(passes: Sequence[Pass]) -> list[str]:
+    """Return what to know of the training phase, from the pass that says least: others draw."""
+    return min((each.notes for each in passes), key=len)
 
 
 def _selected(

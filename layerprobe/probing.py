@@ -47,9 +47,11 @@ class Probe:
     """What was read and computed of the first rows, to be used once.
 
     Attributes:
-        batches: The number of rows and the results of each of the first batches.
+        batches: The number of rows and the results of each of the first batches; none if groups
+            of layers are computed one after another, whose results are not to be held together.
         datasets: What will be stored.
-        more: Rows of the inputs that were read behind them.
+        dtypes: As what each was computed.
+        more: Rows of the inputs that were read behind those of `batches`.
         seconds: What reading and computing the rest will take; None if only one batch is there.
         failure: What the second batch raised, to be raised when its turn comes: the rows before it
             are written first.
@@ -57,6 +59,7 @@ class Probe:
 
     batches: list[tuple[int, list[Array]]]
     datasets: tuple[Dataset, ...]
+    dtypes: tuple[np.dtype[Any], ...]
     more: list[Array]
     seconds: float | None = None
     failure: LayerprobeError | None = None
@@ -73,7 +76,7 @@ class Probe:
 
 
 def probe(
-    compute: Pass,
+    passes: Sequence[Pass],
     feeds: Sequence[Feed],
     rows: tuple[int, int],
     batch_size: int,
@@ -85,7 +88,7 @@ def probe(
     A run that goes on has no use for the second.
 
     Args:
-        compute: What a batch goes through; it gets its scales here, if it quantises.
+        passes: What a batch goes through; they get their scales here, if they quantise.
         feeds: Where the rows come from; nothing was read yet.
         rows: The first row, and the one after the last.
         batch_size: Rows a pass.
@@ -98,42 +101,78 @@ def probe(
     for feed in feeds:
         feed.seen.every = batch_size
     start, stop = rows
-    measuring = compute.scales is not None and not options.resume
+    measuring = any(each.scales is not None for each in passes) and not options.resume
     held = sum(feed.row_bytes for feed in feeds)
     size = rows_to_measure(batch_size, held) if measuring else batch_size
     beginning = read(feeds, start, min(start + size, stop))
-    if compute.scales is not None and measuring:
-        compute.scales.measure(lambda each: computed(each, beginning, start, batch_size))
-    elif compute.scales is not None:
-        compute.scales.take([address for address, _ in compute.outputs], known)
+    for each in passes:
+        _set_scales(each, beginning, start, batch_size, None if measuring else known)
+    found = Probe([], (), (), beginning)
     batch = [part[:batch_size] for part in beginning]
-    batches = list(computed(compute, batch, start, batch_size))
-    count = batch_size if compute.fills else len(batch[0])  # a last shard may begin with less
-    datasets = datasets_of(compute, batches[0][1], count, stop - start, options.dtype)
-    more = [part[batch_size:] for part in beginning if len(part) > batch_size]
-    found = Probe(batches, datasets, more)
+    for each in passes:
+        count, results = next(computed(each, batch, start, batch_size))
+        filled = batch_size if each.fills else count  # a last shard may begin with less
+        found.datasets += datasets_of(each, results, filled, stop - start, options.dtype)
+        found.dtypes += tuple(result.dtype for result in results[: len(each.outputs)])
+        if len(passes) == 1:
+            found.batches.append((count, results))
+            found.more = _behind(beginning, batch_size)
+        del results  # before the next group's are there
     if not options.resume:
-        _go_on(found, compute, feeds, rows, batch_size)
+        _go_on(found, passes, feeds, rows, batch_size)
     return found
 
 
+def _set_scales(
+    compute: Pass,
+    beginning: Sequence[Array],
+    start: int,
+    batch_size: int,
+    known: Mapping[str, Sequence[float]] | None,
+) -> None:
+    """Set the scales of a pass that quantises: those that are known, or those of the first rows."""
+    if compute.scales is not None and known is None:
+        compute.scales.measure(lambda each: computed(each, beginning, start, batch_size))
+    elif compute.scales is not None:
+        compute.scales.take([address for address, _ in compute.outputs], known or {})
+
+
+def _behind(rows: Sequence[Array], count: int) -> list[Array]:
+    return [part[count:] for part in rows if len(part) > count]
+
+
 def _go_on(
-    found: Probe, compute: Pass, feeds: Sequence[Feed], rows: tuple[int, int], batch_size: int
+    found: Probe,
+    passes: Sequence[Pass],
+    feeds: Sequence[Feed],
+    rows: tuple[int, int],
+    batch_size: int,
 ) -> None:
     """Compute a second batch, if there is one, and note what the rest will take."""
     start, stop = rows
-    middle = start + found.computed_rows
+    middle = min(start + batch_size, stop)
     end = min(middle + batch_size, stop)
     if middle == end:
         return
+    held = middle - start - found.computed_rows  # rows of the first batch that are not computed
     began = time.perf_counter()
     try:
-        block = [part[:batch_size] for part in found.more] or read(feeds, middle, end)
+        if start + found.rows < end:
+            more = read(feeds, start + found.rows, end)
+            pairs = zip(found.more, more, strict=True) if found.more else ()
+            found.more = [np.concatenate(pair) for pair in pairs] or more
+        block = [part[held:][:batch_size] for part in found.more]
         had = time.perf_counter()
-        found.batches += computed(compute, block, middle, batch_size)
+        for each in passes:
+            second = next(computed(each, block, middle, batch_size))
+            if len(passes) == 1:
+                found.batches.append(second)
+            del second
     except LayerprobeError as error:
+        found.more = [part[:held] for part in found.more if held]
         found.failure = error
         return
-    found.more = [part[batch_size:] for part in found.more if len(part) > batch_size]
+    if len(passes) == 1:
+        found.more = _behind(found.more, batch_size)
     slower = max(had - began, time.perf_counter() - had)
     found.seconds = slower * -(-(stop - end) // batch_size)

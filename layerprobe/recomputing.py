@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -172,9 +172,8 @@ def _compared(dump: Dump, planned: Plan, chosen: list[int]) -> Recomputed:
         block = read(planned.feeds, first, min(first + planned.batch_size, end))
         # By another road than the rows came; but engines do other things to NaN where they have
         # fused layers.
-        planned.compute.eager = all(_is_finite(rows[begin + row - first]) for rows in block)
-        _, results = next(computed(planned.compute, block, first, planned.batch_size))
-        for dataset, result in zip(planned.datasets, results, strict=False):  # tallies follow
+        eager = all(_is_finite(rows[begin + row - first]) for rows in block)
+        for dataset, result in _results(planned, block, first, eager=eager):
             stored = np.asarray(dump.unsummed(dataset.address)[row]).astype(np.float64)
             anew = np.asarray(result[begin + row - first])
             anew = anew.astype(dataset.dtype).astype(np.float64)
@@ -183,6 +182,18 @@ def _compared(dump: Dump, planned: Plan, chosen: list[int]) -> Recomputed:
             finite = np.abs(stored[np.isfinite(stored)])
             scales[name] = max(scales[name], float(finite.max()) if finite.size else 0.0)
     return Recomputed(tuple(chosen), errors, scales)
+
+
+def _results(
+    planned: Plan, block: Sequence[Array], first: int, *, eager: bool
+) -> Iterator[tuple[Dataset, Array]]:
+    """Yield each dataset with the results of a batch, those of one pass at a time."""
+    datasets = iter(planned.datasets)
+    for each in planned.passes:
+        each.eager = eager
+        _, results = next(computed(each, block, first, planned.batch_size))
+        for result in results[: len(each.outputs)]:  # tallies follow
+            yield next(datasets), result
 
 
 def _is_finite(row: Array) -> bool:

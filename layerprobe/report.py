@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # What is only known when the rows have been read.
 _OF_ROWS = frozenset({"nan", "xxh3_128_of_rows", "row_ids"})
+# What the journal says and the manifest does not.
+_UNLISTED = ("threads", "groups")
 _PACKAGES = tuple("layerprobe keras tensorflow jax torch numpy h5py pillow pyarrow".split())
 
 
@@ -49,6 +51,9 @@ class Report:
         was_complete: Whether there was nothing left to do.
         forecast: What it takes; None where nothing was computed.
         times: Where the time went; None where nothing was written.
+        groups: The addresses of the datasets that are computed together: one group where the
+            memory has room for it.
+        grouping: Why there are several, for people.
     """
 
     path: Path
@@ -64,6 +69,8 @@ class Report:
     was_complete: bool = False
     forecast: Forecast | None = None
     times: Times | None = None
+    groups: tuple[tuple[str, ...], ...] = ()
+    grouping: str = ""
 
     @property
     def bytes(self) -> int:
@@ -87,6 +94,7 @@ class Report:
             "was_complete": self.was_complete,
             "forecast": None if self.forecast is None else self.forecast.to_json(),
             "times": None if self.times is None else self.times.to_json(),
+            "groups": [list(group) for group in self.groups],
         }
 
 
@@ -172,8 +180,10 @@ def plan_of(plan: Plan) -> dict[str, object]:
 
 
 def _unlisted(plan: Plan) -> dict[str, object]:
-    # Sums are added in another order by other numbers of threads.
-    return {"threads": plan.options.threads}
+    # Sums are added in another order by other numbers of threads, and where layers are fused.
+    counts = plan.grouping.counts
+    groups = {"groups": list(counts)} if len(counts) > 1 else {}
+    return {"threads": plan.options.threads, **groups}
 
 
 def finished_report(
@@ -186,7 +196,8 @@ def finished_report(
     """
     listed = manifest["datasets"]
     if plan is not None:
-        known = {**manifest, "threads": plan["threads"], "options": _compared(manifest["options"])}
+        unlisted = {key: plan[key] for key in _UNLISTED if key in plan}
+        known = {**manifest, **unlisted, "options": _compared(manifest["options"])}
         known["inputs"] = [
             {k: v for k, v in one.items() if k not in _OF_ROWS} for one in manifest["inputs"]
         ]
@@ -222,10 +233,9 @@ def finished_report(
 
 def cast_notes(feeds: Sequence[Feed], found: Probe) -> list[str]:
     """Return, for the user, where values are turned into another layout or dtype."""
-    datasets, (_, first) = found.datasets, found.batches[0]
     notes = [note for feed in feeds for note in feed.notes]
-    pairs = zip(datasets, first, strict=False)  # tallies follow
-    opaque = [d for d, found in pairs if found.dtype.kind == "V" and d.dtype.kind != "V"]
+    pairs = zip(found.datasets, found.dtypes, strict=True)
+    opaque = [d for d, computed in pairs if computed.kind == "V" and d.dtype.kind != "V"]
     if opaque:
         names = ", ".join(dataset.address for dataset in opaque[:8])
         more = f", … ({len(opaque)} in all)" if len(opaque) > 8 else ""

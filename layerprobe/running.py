@@ -74,42 +74,59 @@ def _stream(
 ) -> None:
     """Compute all rows that the sink has not got yet, and write them."""
     start, stop = planned.rows
-
-    def store(at: int, end: int, batches: Sequence[Sequence[Array]]) -> None:
-        tallies = zip(*(planned.compute.tallies(batch) for batch in batches), strict=True)
-        columns = zip(zip(*batches, strict=True), planned.datasets, tallies, strict=False)
-        stored = [as_stored(*column) for column in columns]
-        if planned.options.fail_on_nan:
-            check_finite(stored, planned.datasets, at)
-        for count, part in zip(counts, stored, strict=True):
-            count.add(part)
-        rows = [part.rows for part in stored]
-        sink.write(at - start, rows, partial(_state, planned, end, counts))
-
+    store = partial(_store, planned, sink, counts)
     depth = waiting_blocks(planned.batch_size, _row_bytes(planned))
     with Behind(times.of("write", store), depth) as write:
-        for at, batches in _blocks(planned, start + sink.durable, times):
-            results: list[list[Array]] = []
-            end = at
-            try:
-                for count, result in times.each("compute", batches):
-                    results.append([array[:count] for array in result])
-                    end += count
-                    progress(end - start, stop - start)
-            finally:  # what was computed is kept, also if somebody interrupts
-                if results:
-                    with times.spent("wait_write"):
-                        write(at, end, results)
+        for at, until, groups in _blocks(planned, start + sink.durable, times):
+            for number, batches in enumerate(groups):
+                results: list[list[Array]] = []
+                end = at
+                last = number == len(groups) - 1
+                try:
+                    for count, result in times.each("compute", batches):
+                        results.append([array[:count] for array in result])
+                        del result  # it is held no longer than it takes to write it
+                        end += count
+                        progress((end if last else at) - start, stop - start)
+                finally:  # what was computed is kept, also if somebody interrupts
+                    if results and (end == until or len(groups) == 1):
+                        with times.spent("wait_write"):
+                            write(number, at, end, results)
+                    del results
         with times.spent("wait_write"):
             write.wait()
 
 
-def _state(planned: Plan, row: int, counts: Sequence[Counts]) -> dict[str, object]:
+def _store(
+    planned: Plan,
+    sink: Sink,
+    counts: Sequence[Counts],
+    number: int,
+    at: int,
+    end: int,
+    batches: Sequence[Sequence[Array]],
+) -> None:
+    """Write some rows of the layers of a group."""
+    compute = planned.passes[number]
+    first = sum(len(each.outputs) for each in planned.passes[:number])
+    chosen = slice(first, first + len(compute.outputs))
+    datasets = planned.datasets[chosen]
+    tallies = zip(*(compute.tallies(batch) for batch in batches), strict=True)
+    columns = zip(zip(*batches, strict=True), datasets, tallies, strict=False)
+    stored = [as_stored(*column) for column in columns]
+    if planned.options.fail_on_nan:
+        check_finite(stored, datasets, at)
+    for count, part in zip(counts[chosen], stored, strict=True):
+        count.add(part)
+    # As they are now: those of the groups that come first run ahead of the rows that count.
+    now = [[count.nan, count.inf, count.overflow] for count in counts]
+    rows = [part.rows for part in stored]
+    sink.write(at - planned.rows[0], rows, partial(_state, planned, end, now), first=first)
+
+
+def _state(planned: Plan, row: int, counts: Sequence[Sequence[int]]) -> dict[str, object]:
     """Return what a run that goes on at a row has to know."""
-    return {
-        "counts": [[count.nan, count.inf, count.overflow] for count in counts],
-        "inputs": [feed.seen.mark(row) for feed in planned.feeds],
-    }
+    return {"counts": counts, "inputs": [feed.seen.mark(row) for feed in planned.feeds]}
 
 
 def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Progress) -> None:
@@ -137,25 +154,35 @@ def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Prog
 
 def _blocks(
     planned: Plan, at: int, times: Times
-) -> Iterator[tuple[int, Iterable[tuple[int, list[Array]]]]]:
-    """Yield the first row of each block from some row on, and its batches as they are computed."""
+) -> Iterator[tuple[int, int, list[Iterable[tuple[int, list[Array]]]]]]:
+    """Yield each block of rows from some row on: its ends, and its batches by groups of layers.
+
+    The batches are computed when they are asked for.
+    """
     stop, size = planned.rows[1], planned.batch_size
     first = planned.first
+
+    def groups(block: Sequence[Array], row: int) -> list[Iterable[tuple[int, list[Array]]]]:
+        return [computed(each, block, row, size) for each in planned.passes]
+
     if at == planned.rows[0]:  # what the plan has read and computed stands at the beginning
-        yield at, first.batches
-        at += first.computed_rows
+        begun, known = at + first.computed_rows, at + first.rows
+        for begin, end in blocks((at, begun), size, _row_bytes(planned)):
+            # They are let go of one by one, as they are written.
+            count = -(-(end - begin) // size)
+            yield begin, end, [(first.batches.pop(0) for _ in range(count))]
+        for begin, end in blocks((begun, known), size, _row_bytes(planned)):
+            part = [rows[begin - begun : end - begun] for rows in first.more]
+            yield begin, end, groups(part, begin)
         if first.failure is not None:
             raise first.failure
-        for begin, end in blocks((at, planned.rows[0] + first.rows), size, _row_bytes(planned)):
-            part = [rows[begin - at : end - at] for rows in first.more]
-            yield begin, computed(planned.compute, part, begin, size)
-        at = planned.rows[0] + first.rows
+        at = known
     first.batches.clear()
     first.more.clear()
     ranges = blocks((at, stop), size, _row_bytes(planned))
     work = times.of("read", lambda rows: read(planned.feeds, *rows))
-    for (begin, _), block in times.each("wait_read", ahead(work, ranges)):
-        yield begin, computed(planned.compute, block, begin, size)
+    for (begin, end), block in times.each("wait_read", ahead(work, ranges)):
+        yield begin, end, groups(block, begin)
 
 
 def _row_bytes(planned: Plan) -> int:

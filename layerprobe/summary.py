@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from layerprobe.counts import Counts
 from layerprobe.report import Report
 from layerprobe.sinks import Dataset, place_of
+from layerprobe.units import in_units
 
 _LISTED = 8  # of many datasets, the largest
 
@@ -25,13 +26,13 @@ def remarks(report: Report) -> Iterator[str]:
 def summary(report: Report) -> str:
     """Return the result for people: a line for each dataset, and one for the whole."""
     lines = _table(report.datasets, sizes=report.dry_run)
-    size = f"{report.rows:,} rows, {_bytes(report.bytes)}"
+    size = f"{report.rows:,} rows, {in_units(report.bytes)}"
     engine = f"{report.engine} on {report.device}"
     if report.was_complete:
         lines.append(f"{report.path} is complete already: {size} ({engine})")
     elif report.dry_run:
         lines.append(f"would write {size} to {place_of(report.path)} ({engine})")
-        lines += _forecast(report)
+        lines += [*_groups(report), *_forecast(report)]
     else:
         speed = report.rows / report.seconds if report.seconds else 0.0
         took = f"{report.seconds:.2f} s, {speed:,.0f} rows/s, {engine}"
@@ -48,9 +49,21 @@ def outlook(report: Report) -> str:
     if others:
         lines.append(f"and {others} smaller ones")
     lines.append(
-        f"to write: {report.rows:,} rows, {_bytes(report.bytes)} to {place_of(report.path)}"
+        f"to write: {report.rows:,} rows, {in_units(report.bytes)} to {place_of(report.path)}"
     )
+    lines += _groups(report)
     return "\n".join(f"plan: {line}" for line in [*lines, *_forecast(report)])
+
+
+def _groups(report: Report) -> list[str]:
+    """Return why layers are computed in groups, and which; nothing where there is one."""
+    if not report.grouping:
+        return []
+    listed = [
+        f"group {number}: {group[0]}" + (f" to {group[-1]}, {len(group)}" if group[1:] else "")
+        for number, group in enumerate(report.groups, 1)
+    ]
+    return [report.grouping, *listed[:_LISTED], *(["…"] if listed[_LISTED:] else [])]
 
 
 def _table(datasets: Sequence[Dataset], *, sizes: bool) -> list[str]:
@@ -60,7 +73,7 @@ def _table(datasets: Sequence[Dataset], *, sizes: bool) -> list[str]:
             dataset.address,
             " x ".join(map(str, dataset.shape)),
             str(dataset.dtype),
-            *([_bytes(dataset.nbytes)] if sizes else []),
+            *([in_units(dataset.nbytes)] if sizes else []),
         )
         for dataset in datasets
     ]
@@ -77,9 +90,9 @@ def _forecast(report: Report) -> list[str]:
         return []
     parts = []
     if found.memory is not None:
-        parts.append(f"{_bytes(found.memory)} of memory")
+        parts.append(f"{in_units(found.memory)} of memory")
     if found.free is not None:
-        parts.append(f"{_bytes(found.free)} free on the disk")
+        parts.append(f"{in_units(found.free)} free on the disk")
     if found.seconds is not None:
         parts.append(f"{_duration(found.seconds)} to read and compute the rest")
     return [", ".join(parts)] if parts else []
@@ -95,11 +108,3 @@ def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"about {max(1, round(seconds))} s"
     return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

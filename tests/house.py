@@ -7,8 +7,10 @@ _BASE = {"errors", "addresses", "layers"}
 _FORMULAS = {"loss_reader", "loss_expression"}
 _READS = {*_BASE, *_FORMULAS, "sources", "sinks", "backend", "modelfile"}
 ALLOWED = {
-    **{room: set() for room in ("errors", "addresses", "interrupts", "memory", "stages", "timing")},
-    "finite": set(),
+    **{
+        room: set()
+        for room in "errors addresses finite interrupts memory stages timing units".split()
+    },
     "reductions": {"errors"},
     "misses": {"errors", "addresses"},
     "layers": {"errors", "addresses", "misses"},
@@ -24,13 +26,15 @@ ALLOWED = {
     "options": {*_BASE, "reductions", "shards", "sources"},
     "scales": set(),
     **{room: {"errors", "loss_expression"} for room in _FORMULAS},
-    "passes": {*_BASE, "backend", "feed", "options", "scales"},
+    "passes": {*_BASE, *"backend options scales".split()},
+    "preparing": {*_BASE, *"backend feed options passes scales sinks".split()},
     "batches": {*_BASE, "sinks", "feed", "finite", "passes"},
     "batch_size": {*_BASE, *"feed memory passes synthetic".split()},
+    "grouping": {*_BASE, *"batch_size feed memory options passes preparing units".split()},
     "probing": {*_BASE, *"batches feed options passes scales sinks".split()},
     "counts": {"batches", "finite", "sinks"},
     "report": {*_READS, *"feed batches counts probing timing".split()},
-    "summary": {"counts", "report", "sinks"},
+    "summary": {"counts", "report", "sinks", "units"},
     "live": {*_READS, "options"},
     "checks": {*_BASE, *"batches feed memory options sinks modelfile".split()},
     "conversion": {*_READS, *"live options synthetic".split()},
@@ -38,7 +42,7 @@ ALLOWED = {
     "outputs": {*_BASE, *"batches feed inputs modelfile options shards sinks".split()},
     "pipeline": {
         *_READS,
-        *"live feed inputs options passes batches batch_size memory probing report".split(),
+        *"live feed inputs options passes batches grouping memory preparing probing report".split(),
         *"counts outputs resuming checks scales shards timing".split(),
     },
     "resuming": {*_BASE, *"sinks feed options".split()},
@@ -64,7 +68,7 @@ ALLOWED = {
         *_READS,
         *"feed merging options pipeline report resuming running shards".split(),
     },
-    "confinement": {"errors"},
+    "confinement": {"errors", "units"},
     "commands": {
         "",
         *"backend confinement errors interrupts memory modelfile reductions report".split(),

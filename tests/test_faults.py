@@ -12,6 +12,7 @@ from faults import (
     ARRAYS,
     ROWS,
     Disk,
+    checked,
     content,
     extract,
     failer,
@@ -19,7 +20,6 @@ from faults import (
     in_child,
     killed,
     plainly,
-    resume_with,
     shrink,
 )
 
@@ -50,18 +50,6 @@ def whole(tmp_path, name):
         extract(folder / name)
     labels = [f"{step} {path.name}" for step, path, _ in disk.steps]
     return content(folder), labels
-
-
-def checked(path, told, whole):
-    """Check that no row is lost after a crash, and that going on ends as if nothing had been."""
-    safe = []
-    if not path.exists():
-        resume_with(path, safe.append)
-        assert told <= safe[0]
-    else:  # published just before
-        assert told <= ROWS
-        extract(path, overwrite=True)
-    assert content(path.parent) == whole
 
 
 def test_killed_at_every_step(tmp_path, name, whole):

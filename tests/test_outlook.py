@@ -46,13 +46,13 @@ class Engine:
         return [2 * batch[0]]
 
 
-def found(monkeypatch, seconds, rows=10_000, room=10**9, memory=None, begun=None, asked="auto"):
+def found(monkeypatch, seconds, rows=10_000, room=10**9, memory=None):
     """Return the batch size for an engine of given speed."""
     engine = Engine(seconds, room)
     monkeypatch.setattr(batch_size.time, "perf_counter", lambda: engine.now)
     feeds = open_feeds(np.zeros((rows, 3), "float32"), [TensorSpec("x", (None, 3), "float32")], {})
     compute = Pass(engine, ["x"], Options())
-    size = rows_a_pass(compute, feeds, asked, rows, memory, begun)
+    size = rows_a_pass([compute], feeds, rows, memory)
     assert compute.piece is None
     return size
 
@@ -86,11 +86,8 @@ def test_a_batch_within_the_limit_of_memory(monkeypatch):
 
 
 def test_no_search_where_nothing_is_to_be_found(monkeypatch):
-    """A number is a number; few rows are one batch; a run that goes on keeps its size."""
-    assert found(monkeypatch, lambda _: 0.01, asked=77) == 77
-    assert found(monkeypatch, lambda _: 0.01, asked=77, rows=5) == 5
+    """Few rows are one batch."""
     assert found(monkeypatch, lambda _: 0.01, rows=5) == 5
-    assert found(monkeypatch, lambda _: 0.01, begun=24) == 24
 
 
 def test_auto_ends_in_the_manifest_and_goes_on_with_it(samples, tmp_path, digits, monkeypatch):

@@ -74,10 +74,10 @@ def test_the_wrong_order_is_found_out(tmp_path, monkeypatch, name):
 
     def settle(sink):
         settled = sink._container.settle
-        sink._container.settle = lambda: None
+        sink._container.settle = lambda _: None
         real(sink)
         sink._container.settle = settled
-        settled()
+        settled(sink.durable)
 
     monkeypatch.setattr(rows.RowSink, "_settle", settle)
     assert bad_images(tmp_path, name, 120, expected)

@@ -287,7 +287,7 @@ def test_bfloat16_has_its_own_type(tmp_path):
     dataset = sinks.Dataset("a", rows.shape, rows.dtype)
     container = ZarrContainer(tmp_path, [dataset], ["a"], begun=False)
     container.write(0, 0, rows)
-    container.settle()
+    container.settle(3)
     assert container.read(0, 0, 3).tobytes() == rows.tobytes()
     container.finish("")
     store = {"driver": "file", "path": f"{tmp_path / 'a'}/"}

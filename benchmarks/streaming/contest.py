@@ -77,7 +77,7 @@ def _bare(planned: pipeline.Plan, rows: Path) -> Callable[[], object]:
 
     def loop() -> None:
         for batch in batches:
-            planned.compute([batch], 0)
+            planned.passes[0]([batch], 0)
 
     return loop
 

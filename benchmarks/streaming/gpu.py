@@ -83,7 +83,7 @@ def _measure(folder: Path, batch_size: int, repeats: int) -> None:
         for turn in range(repeats + 1):
             began = time.perf_counter()
             for number in range(-(-len(images) // size)):
-                planned.compute([kept[number % len(kept)]], 0)
+                planned.passes[0]([kept[number % len(kept)]], 0)
             loop = time.perf_counter() - began
             first = Probe([], planned.datasets, [])
             target = Output(folder / f"{turn}.h5", None)

@@ -158,7 +158,7 @@ class Function:
         """Whether any layer draws random numbers in the training phase."""
         return bool(self._program.seeds)
 
-    def seed(self, seed: int | Sequence[int]) -> None:
+    def seed(self, seed: int | Sequence[int], among: Sequence[Any] | None = None) -> None:
         """Start the random numbers of this function (dropout, noise) anew.
 
         Without it they start where the layers' own generators stand at the first call; those are
@@ -166,12 +166,12 @@ class Function:
 
         Args:
             seed: Any whole number from 0, or several; the same give the same numbers.
+            among: Those of a program that computes more: the numbers are the same as there.
         """
-        states = np.random.SeedSequence(seed).generate_state(2 * len(self._program.seeds))
-        self._seeds = [
-            pair.astype(str(variable.dtype))
-            for pair, variable in zip(states.reshape(-1, 2), self._program.seeds, strict=True)
-        ]
+        variables = self._program.seeds if among is None else among
+        states = np.random.SeedSequence(seed).generate_state(2 * len(variables)).reshape(-1, 2)
+        pairs = {id(variable): pair for variable, pair in zip(variables, states, strict=True)}
+        self._seeds = [pairs[id(v)].astype(str(v.dtype)) for v in self._program.seeds]
 
     def _split(self, values: Any) -> tuple[list[Any], bool]:
         """Return what is fed and the phase."""
@@ -246,6 +246,11 @@ def make_function(
 
 def _named(plan: Plan) -> str:
     return ", ".join(s.address or s.tensor.name for s in plan.outputs[:3])
+
+
+def program_of(inputs: Sequence[Symbol], outputs: Sequence[Any]) -> Program:
+    """Return the program of a function from inputs to outputs; nothing is compiled."""
+    return make_program(inputs, [_symbol(value, ()) for value in outputs])
 
 
 def _flat(updates: Iterable[Any]) -> list[Any]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from layerprobe.confinement import private_folders
+from layerprobe.units import in_units
 
 _TICK = 0.05
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
@@ -165,15 +166,6 @@ def _told(code: int, peak: int) -> tuple[int, str]:
             "Try another engine with --backend, or a smaller --batch-size."
         )
     return code, ""
-
-
-def in_units(count: float) -> str:
-    """Return a number of bytes in words, such as "1.5 GB"."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:,.1f} GB"
 
 
 def _end(code: int) -> NoReturn:

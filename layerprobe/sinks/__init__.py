@@ -103,10 +103,14 @@ class Sink(Protocol):
         start: int,
         arrays: Sequence[npt.NDArray[Any]],
         state: Callable[[], object] | None = None,
+        *,
+        first: int | None = None,
     ) -> None:
         """Write the next rows, from `start` on: one array a dataset, all of the same length.
 
-        `state` returns, as JSON has it, what a run that goes on after them wants to know.
+        `state` returns, as JSON has it, what a run that goes on after them wants to know. With
+        `first` the arrays are for some of the datasets, from that number on: the ones after those
+        that have these rows already. The rows count as written when the last dataset has them.
         """
 
     def commit(self, manifest: Mapping[str, object]) -> None:
@@ -240,7 +244,7 @@ def open_sink(
             if found is not None:
                 drop_unsound(target, container, datasets, found)
             else:
-                container.settle()
+                container.settle(0)
                 sync(target.manifest_partial.parent)
             journal = Journal(target.journal, found, plan_line, journal_room(datasets, sums))
             undo.callback(journal.close)

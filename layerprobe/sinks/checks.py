@@ -60,7 +60,11 @@ def check_datasets(target: Target, datasets: Sequence[Dataset]) -> None:
 
 
 def check_rows(
-    datasets: Sequence[Dataset], state: tuple[int, int], start: int, arrays: Sequence[Array]
+    datasets: Sequence[Dataset],
+    state: tuple[int, int],
+    start: int,
+    arrays: Sequence[Array],
+    count: int | None = None,
 ) -> None:
     """Make sure that some rows are the next ones of their datasets.
 
@@ -69,6 +73,7 @@ def check_rows(
         state: How many rows are written, and how many there will be.
         start: The first of the rows.
         arrays: The rows of each dataset.
+        count: How many rows there must be; any number by default.
 
     Raises:
         OutputError: They are not (exit code 70).
@@ -77,7 +82,8 @@ def check_rows(
         raise misuse(f"{len(arrays)} arrays were given.", f"{len(datasets)}, one a dataset")
     if start != state[0]:
         raise misuse(f"Rows from {start} on were given.", f"row {state[0]} next")
-    count = len(arrays[0]) if arrays[0].ndim else 0
+    if count is None:
+        count = len(arrays[0]) if arrays[0].ndim else 0
     if start + count > state[1]:
         raise misuse(f"Rows up to {start + count} were given.", f"{state[1]} rows in all")
     for dataset, array in zip(datasets, arrays, strict=True):

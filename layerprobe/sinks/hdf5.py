@@ -73,7 +73,7 @@ class Hdf5Container:
         for rows in self._rows:
             rows.restore(row)
 
-    def settle(self) -> None:
+    def settle(self, row: int) -> None:  # noqa: ARG002 - rows lie where they belong
         """Bring everything that was written to the disk."""
         for rows in self._rows:
             rows.put_open_chunk()

@@ -68,7 +68,7 @@ class NpyContainer:
     def restore(self, row: int) -> None:
         """Do nothing: rows are written as they come."""
 
-    def settle(self) -> None:
+    def settle(self, row: int) -> None:  # noqa: ARG002 - rows lie where they belong
         """Bring everything that was written to the disk."""
         # Side by side, the disk settles hundreds of files in the time of a few.
         with ThreadPoolExecutor(min(16, len(self._paths))) as pool:
@@ -77,7 +77,7 @@ class NpyContainer:
 
     def finish(self, manifest: str) -> None:  # noqa: ARG002 - it is a file of its own here
         """Bring everything to the disk."""
-        self.settle()
+        self.settle(self._datasets[0].shape[0])
         disk.sync(self._folder)
 
     def close(self) -> None:

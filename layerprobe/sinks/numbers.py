@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,10 +103,12 @@ class Sums:
     """The checksums of the rows of some datasets: CRC-32 from the first row on.
 
     A sum goes on from the one before, so that each can be checked with the rows in between alone.
+    Rows may come a few datasets at a time; they count when those of the last dataset have come.
 
     Attributes:
         every: After how many rows the sums are kept as a mark.
-        now: The sums of all rows so far.
+        rows: How many rows have come of all datasets.
+        now: The sums of these.
         marks: The sums at rows `every`, 2 * `every` and so on.
     """
 
@@ -115,19 +117,28 @@ class Sums:
         self.rows = 0
         self.now = [0] * count
         self.marks: list[list[int]] = []
+        self._coming: list[list[int]] = []  # of each dataset so far: at every mark, and at the end
 
     def add(self, arrays: Sequence[Array]) -> None:
-        """Take some more rows of each dataset, C-ordered and as they are stored."""
-        count = len(arrays[0])
+        """Take some more rows of the next datasets, C-ordered and as they are stored."""
+        for rows in arrays:
+            self._coming.append([*self._sums(rows, self.now[len(self._coming)])])
+        if len(self._coming) == len(self.now):
+            *marks, now = zip(*self._coming, strict=True)
+            self.marks += map(list, marks)
+            self.rows, self.now = self.rows + len(arrays[0]), [*now]
+            self._coming = []
+
+    def _sums(self, rows: Array, now: int) -> Iterator[int]:
+        """Yield the sum of a dataset at each mark within some more rows, and behind the last."""
         at = 0
-        while at < count:
-            to = min(count, at + self.every - self.rows % self.every)
-            for index, rows in enumerate(arrays):
-                self.now[index] = checksum(rows[at:to], self.now[index])
-            self.rows += to - at
+        while at < len(rows):
+            to = min(len(rows), at + self.every - (self.rows + at) % self.every)
+            now = checksum(rows[at:to], now)
             at = to
-            if self.rows % self.every == 0:
-                self.marks.append([*self.now])
+            if (self.rows + at) % self.every == 0:
+                yield now
+        yield now
 
     def restore(self, rows: int, now: Sequence[int], marks: Sequence[Sequence[int]]) -> None:
         """Go back to the sums of an earlier moment."""

@@ -41,8 +41,8 @@ class Container(Protocol):
     def restore(self, row: int) -> None:
         """Go on at a row, as if the rows before had just been written."""
 
-    def settle(self) -> None:
-        """Bring everything that was written to the disk."""
+    def settle(self, row: int) -> None:
+        """Bring the rows before `row` of all datasets to the disk; some may have more."""
 
     def finish(self, manifest: str) -> None:
         """Bring everything to the disk and close it."""
@@ -88,6 +88,7 @@ class RowSink:
         self._sums = sums
         self._facts = dict(facts or {})
         self._marked = 0
+        self._next, self._count = 0, 0  # of rows that come a few datasets at a time
         self._rows = datasets[0].shape[0]
         self._row_bytes = sum(dataset.row_bytes for dataset in datasets)
         self._told: Callable[[], object] = lambda: None
@@ -105,34 +106,56 @@ class RowSink:
         self._container.restore(self.durable)
 
     def write(
-        self, start: int, arrays: Sequence[Array], state: Callable[[], object] | None = None
+        self,
+        start: int,
+        arrays: Sequence[Array],
+        state: Callable[[], object] | None = None,
+        *,
+        first: int | None = None,
     ) -> None:
-        """Write rows `start` to `start + n` of all datasets.
+        """Write rows `start` to `start + n` of all datasets, or of some.
 
         Args:
             start: The first row: the number of rows written before.
             arrays: One array a dataset, in their order, all of n rows.
-            state: Returns what a run that goes on after these rows wants to know, as JSON has it.
+            state: Returns what a run that goes on after these rows wants to know, as JSON has it;
+                heard when they are written of all datasets.
+            first: The number of the dataset that the first array is for, if they are not for all:
+                the one after those that have these rows already. The rows count as written when
+                the last dataset has them.
 
         Raises:
             OutputError: The rows are out of order, or an array has a wrong shape or dtype (exit
                 code 70); or the disk is full or fails (exit code 74), and nothing more is written.
         """
         self._check_open()
-        check_rows(self._datasets, (self._sums.rows, self._rows), start, arrays)
+        datasets = self._given(arrays, first)
+        count = self._count if self._next else None
+        check_rows(datasets, (self._sums.rows, self._rows), start, arrays, count)
         stored = [
             np.ascontiguousarray(array, dtype=dataset.stored)
-            for dataset, array in zip(self._datasets, arrays, strict=True)
+            for dataset, array in zip(datasets, arrays, strict=True)
         ]
         with self._or_fail():
-            for index, rows in enumerate(stored):
+            for index, rows in enumerate(stored, self._next):
                 self._container.write(index, start, rows)
             self._sums.add(stored)
+            self._next = (self._next + len(stored)) % len(self._datasets)
+            self._count = len(stored[0])
+            if self._next:
+                return
             if state is not None:
                 self._told = state
             waiting = (self._sums.rows - self.durable) * self._row_bytes
             if waiting >= GROUP_BYTES or time.monotonic() - self._settled_at >= GROUP_SECONDS:
                 self._settle()
+
+    def _given(self, arrays: Sequence[Array], first: int | None) -> Sequence[Dataset]:
+        """Return the datasets that some arrays are for."""
+        if (first or 0) != self._next:
+            raise misuse(f"Rows of dataset {first or 0} were given.", f"those of {self._next} next")
+        until = None if first is None else first + max(1, len(arrays))
+        return self._datasets[first:until]
 
     def commit(self, manifest: Mapping[str, object]) -> None:
         """Publish the dump under its final name.
@@ -213,7 +236,7 @@ class RowSink:
         self._settled_at = time.monotonic()
         if self._sums.rows == self.durable:
             return
-        self._container.settle()
+        self._container.settle(self._sums.rows)
         marks = self._sums.marks[self._marked :]
         line = {"rows": self._sums.rows, "crc32": self._sums.now, "marks": marks}
         self._journal.add({**line, "state": self._told()})

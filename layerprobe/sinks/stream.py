@@ -63,6 +63,8 @@ class StreamSink:
         start: int,
         arrays: Sequence[Array],
         state: Callable[[], object] | None = None,  # noqa: ARG002 - nobody goes on after it
+        *,
+        first: int | None = None,  # noqa: ARG002 - there is one dataset
     ) -> None:
         """Write the next rows; see `Sink`."""
         check_rows(self._datasets, (self.written, self._rows), start, arrays)

@@ -60,6 +60,12 @@ def _files(path: Path) -> dict[Path, bytes]:
     return {entry: entry.read_bytes() for entry in path.parent.rglob("*") if entry.is_file()}
 
 
+def _by_name(path: Path, without: Path | None = None) -> dict[Path, bytes]:
+    """Return the files of an output by their names in its folder, but for those of another."""
+    found = _files(path).items()
+    return {p.relative_to(path.parent): b for p, b in found if without not in p.parents}
+
+
 class SinkSuite:
     """The contract of `layerprobe.sinks.Sink`, checked on outputs of 11 rows.
 
@@ -117,10 +123,27 @@ class SinkSuite:
             assert (sink.durable, sink.state) == (stop, {"rows": stop})
         with _filled(open_sink, path, arrays, 1, resume=True) as sink:
             sink.commit(_listed(*arrays))
-        found = _files(path).items()
-        assert {p.relative_to(whole.parent): b for p, b in found if whole.parent in p.parents} == {
-            p.relative_to(path.parent): b for p, b in found if whole.parent not in p.parents
-        }
+        assert _by_name(path, without=whole.parent) == _by_name(whole)
+
+    @pytest.mark.parametrize("size", [1, 3, 4])
+    def test_takes_datasets_one_after_another(self, open_sink: Open, path: Path, size: int) -> None:
+        """Rows count when the last dataset has them; left in between, the end is the same."""
+        arrays = {address: _rows(*kind) for address, kind in _HOSTILE.items()}
+        whole = path.with_name("whole") / path.name
+        whole.parent.mkdir()
+        with _filled(open_sink, whole, arrays) as sink:
+            sink.commit(_listed(*arrays))
+        every = [*arrays.values()]
+        for stop in range(0, _ROWS, size):
+            with open_sink(path, _datasets(arrays), resume=stop > 0) as sink:
+                assert sink.durable == stop
+                for start, last in ((stop, len(every)), (stop + size, 2)):  # a whole round, a half
+                    for first in range(0, last if start < _ROWS else 0, 2):
+                        rows = [array[start : start + size] for array in every[first : first + 2]]
+                        sink.write(start, rows, partial(dict, rows=start + size), first=first)
+                if stop + size >= _ROWS:
+                    sink.commit(_listed(*arrays))
+        assert _by_name(path, without=whole.parent) == _by_name(whole)
 
     def test_goes_on_only_as_it_was_begun(self, open_sink: Open, path: Path) -> None:
         """Nothing to go on with, another plan and other datasets are refused by name."""

@@ -62,7 +62,6 @@ class ZarrContainer:
         compress: str | None = None,
     ) -> None:
         self._folder = folder
-        self._row = 0
         self._arrays = [
             _Shards(folder / name, dataset, grid_of(dataset, len(datasets)), compress)
             for name, dataset in zip(names, datasets, strict=True)
@@ -80,7 +79,6 @@ class ZarrContainer:
     def write(self, index: int, start: int, rows: Array) -> None:
         """Put rows of dataset number `index` at row `start`, which follows those before."""
         self._arrays[index].write(start, rows)
-        self._row = start + len(rows)
 
     def read(self, index: int, start: int, stop: int) -> Array:
         """Return rows as they lie on the disk; zeros where they are damaged."""
@@ -99,21 +97,21 @@ class ZarrContainer:
 
     def restore(self, row: int) -> None:
         """Go on at a row, as if the rows before had just been written."""
-        self._row = row
         for index, array in enumerate(self._arrays):
             array.restore(row, self.read(index, row - self._tail.waiting(index, row), row))
         self._tail.keep(row)
 
-    def settle(self) -> None:
-        """Bring everything that was written to the disk."""
+    def settle(self, row: int) -> None:
+        """Bring the rows before `row` of all arrays to the disk; some may have more."""
         written = [path for array in self._arrays for path in array.put_indexes()]
         _sync_all([*self._unsynced, *written])
         self._unsynced = []
-        if self._row:  # after the chunks: what waited before may be in them now
-            self._tail.write(
-                self._row,
-                [a.waiting(self._tail.waiting(i, self._row)) for i, a in enumerate(self._arrays)],
-            )
+        if row:  # after the chunks: what waited before may be in them now
+            waiting = [
+                array.waiting(row, self._tail.waiting(index, row))
+                for index, array in enumerate(self._arrays)
+            ]
+            self._tail.write(row, waiting)
 
     def finish(self, manifest: str) -> None:  # noqa: ARG002 - it is a file of its own here
         """Bring everything to the disk; no row waits any more."""
@@ -148,6 +146,7 @@ class _Shards:
         # Place in its shard, and size, of each chunk.
         self._entries = np.full((grid.chunks, 2), MISSING, np.uint64)
         self._open = np.zeros((grid.rows, *dataset.row_shape), dataset.stored)
+        self._block = 0  # the chunk that it is, or was when it became full
         self._unindexed: set[int] = set()
 
     def create(self) -> list[Path]:
@@ -183,6 +182,7 @@ class _Shards:
             if count == size:
                 self._put(block, rows[:count])
             else:
+                self._block = block
                 self._open[inside : inside + count] = rows[:count]
                 self._open[inside + count :] = 0
                 if inside + count == size or start == self.dataset.shape[0]:
@@ -208,10 +208,18 @@ class _Shards:
         full = self.grid.chunks if is_over else row // self.grid.rows * self.grid.tiles
         self._entries[full:] = MISSING  # what a run that died has put behind them does not count
         self._open[: len(waiting)] = waiting
+        self._block = row // self.grid.rows
 
-    def waiting(self, count: int) -> memoryview:
-        """Return the bytes of the first rows of the chunk that is not full."""
-        return self._open[:count].reshape(-1).view(np.uint8).data
+    def waiting(self, row: int, count: int) -> memoryview:
+        """Return the bytes of the `count` rows before `row`, the first ones of their chunk."""
+        number = row // self.grid.rows
+        held: Array | None = self._open
+        if count and number != self._block:  # this array has later rows: the chunk became full
+            held = self.chunk(number)
+        if held is None:
+            path = self._path(number // self.grid.per_shard)
+            raise OSError(None, f"{path} does not hold what was written to it", str(path))
+        return held[:count].reshape(-1).view(np.uint8).data
 
     def put_indexes(self) -> list[Path]:
         """Write the indexes that have changed, and return their files."""

@@ -1,0 +1,66 @@
+"""What groups of layers take of the memory, seen from outside: the most that a process has held."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import environment, shell
+from dumps import content
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+BUILT = """
+import keras
+x = keras.Input((8,), name="x")
+outputs = [keras.layers.RepeatVector(2**16, name=f"wide{number}")(x) for number in range(12)]
+keras.Model(x, outputs).save("wide.keras")
+"""
+MEASURED = """
+import resource, sys
+import layerprobe
+layers, memory = sys.argv[1].split(), int(sys.argv[2])
+report = layerprobe.extract("wide.keras", layers, "rows.npy", sys.argv[3], batch_size=16,
+                            compress="gzip", max_memory=memory, quiet=True)
+print(len(report.groups), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def run(script, *arguments):
+    """Run Python in a process of its own, and return the numbers that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env=environment(TF_CPP_MIN_LOG_LEVEL="3"),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    return [int(number) for number in done.stdout.split()]
+
+
+def test_the_memory_that_groups_take():
+    """It is far less than all results of one batch, which a single function holds at least."""
+    run(BUILT)
+    np.save("rows.npy", np.arange(40 * 8, dtype="float32").reshape(40, 8))
+    batch = 16 * 12 * 8 * 4 * 2**16
+    every = " ".join(f"wide{number}" for number in range(12))
+    _, least = run(MEASURED, "x", 10**12, "x.zarr")
+    one, whole = run(MEASURED, every, 10**12, "one.zarr")
+    some, divided_up = run(MEASURED, every, 800_000_000, "some.zarr")
+    assert (one, some) == (1, 6)
+    assert whole - least > 3 * batch // 2
+    assert divided_up - least < 3 * batch // 4
+    given = ["extract", "wide.keras", "-l", "wide*", "-i", "rows.npy", "-b", 16, "--no-sandbox"]
+    done = shell(*given, "--max-memory", "800M", "--dry-run", cwd=Path())
+    assert done.code == 0
+    assert "6 groups of layers, one after another for each batch of 16 rows" in done.stdout
+    assert "group 6: wide8 to wide9, 2\n" in done.stdout
+    assert content(Path("one.zarr")) == content(Path("some.zarr"))
