@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,6 +16,7 @@ from layerprobe.backend.engine import Compiled, Engine
 from layerprobe.backend.hosted import compile_hosted
 from layerprobe.backend.indices import check_numbers, limits_of
 from layerprobe.backend.missing import NO_INPUT
+from layerprobe.backend.nesting import flat, is_empty, listed, packed
 from layerprobe.backend.plan import Plan
 from layerprobe.backend.program import Program, make_program
 from layerprobe.backend.rows import keeps_rows_apart, of_few_sizes
@@ -82,7 +83,7 @@ class Function:
             else result
             for result in results
         ]
-        return owned[0] if self._packing is None else _packed(self._packing, iter(owned))
+        return owned[0] if self._packing is None else packed(self._packing, iter(owned))
 
     def views(self, values: Any) -> list[Array]:
         """Compute the outputs as a call does, for somebody who only reads them, and copy nothing.
@@ -226,15 +227,15 @@ def make_function(
     training: bool = False,
 ) -> Function:
     """Return the compiled callable of `layerprobe.backend.function` on an engine."""
-    listed = _listed(inputs) if not _is_empty(inputs) else []
-    phases = [at for at, value in enumerate(listed) if is_phase(value)]
-    feeds = [_symbol(value, ()) for at, value in enumerate(listed) if at not in phases]
+    given = listed(inputs) if not is_empty(inputs) else []
+    phases = [at for at, value in enumerate(given) if is_phase(value)]
+    feeds = [_symbol(value, ()) for at, value in enumerate(given) if at not in phases]
     models = tuple({id(s.model): s.model for s in feeds if s.model is not None}.values())
     single = not isinstance(outputs, (list, tuple, dict))
-    updates = _flat(updates)
-    if _is_empty(outputs) and not updates:
+    updates = flat(updates)
+    if is_empty(outputs) and not updates:
         raise BackendError("There is nothing to compute.", expected="outputs, or updates, or both")
-    wanted = [_symbol(value, models) for value in ([] if _is_empty(outputs) else _listed(outputs))]
+    wanted = [_symbol(value, models) for value in ([] if is_empty(outputs) else listed(outputs))]
     return Function(
         make_program(feeds, wanted, updates),
         engine,
@@ -253,28 +254,6 @@ def program_of(inputs: Sequence[Symbol], outputs: Sequence[Any]) -> Program:
     return make_program(inputs, [_symbol(value, ()) for value in outputs])
 
 
-def _flat(updates: Iterable[Any]) -> list[Any]:
-    """Return updates in one list; get_updates and its like return lists of them."""
-    return [u for item in updates for u in (item if isinstance(item, list) else [item])]
-
-
-def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
-    """Return leaves in a structure, in the order of `_listed`; Keras' own would sort a dict."""
-    if isinstance(structure, dict):
-        return {key: _packed(item, leaves) for key, item in structure.items()}
-    if isinstance(structure, (list, tuple)):
-        return [_packed(item, leaves) for item in structure]
-    return next(leaves)
-
-
-def _listed(value: Any) -> list[Any]:
-    """Return the leaves of a structure; an empty list is one, to be complained of."""
-    if not isinstance(value, (list, tuple, dict)) or _is_empty(value):
-        return [value]
-    items = value.values() if isinstance(value, dict) else value
-    return [leaf for item in items for leaf in _listed(item)]
-
-
 def _symbol(value: Any, models: tuple[Any, ...]) -> Symbol:
     if isinstance(value, Symbol):
         return value
@@ -291,7 +270,7 @@ def _symbol(value: Any, models: tuple[Any, ...]) -> Symbol:
         return found
     if compat.is_symbolic(value):
         return Symbol(value, (), str(compat.history(value)[0].name))
-    empty = _is_empty(value)
+    empty = is_empty(value)
     raise BackendError(
         f"{type(value).__name__} is not a symbolic tensor."
         if not empty
@@ -299,7 +278,3 @@ def _symbol(value: Any, models: tuple[Any, ...]) -> Symbol:
         expected="a tensor of a model's graph, such as model.inputs[0] or model['address']",
         fix=NO_INPUT if empty else "",
     )
-
-
-def _is_empty(value: Any) -> bool:
-    return isinstance(value, (list, tuple, dict)) and not value
