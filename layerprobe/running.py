@@ -21,11 +21,12 @@ from layerprobe.pipeline import Plan
 from layerprobe.report import Report, finished_report, manifest_of, plan_of
 from layerprobe.resuming import telling
 from layerprobe.sinks import Sink, StreamSink, open_sink
-from layerprobe.stages import Behind, ahead, blocks, waiting_blocks
+from layerprobe.stages import Behind, ahead, blocks, started, waiting_blocks
 from layerprobe.timing import Times
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
+Batches = Iterable[tuple[int, list[Array]]]  # the rows of each, and its results
 
 
 def run(planned: Plan, progress: Progress | None = None) -> Report:
@@ -152,9 +153,7 @@ def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Prog
             )
 
 
-def _blocks(
-    planned: Plan, at: int, times: Times
-) -> Iterator[tuple[int, int, list[Iterable[tuple[int, list[Array]]]]]]:
+def _blocks(planned: Plan, at: int, times: Times) -> Iterator[tuple[int, int, list[Batches]]]:
     """Yield each block of rows from some row on: its ends, and its batches by groups of layers.
 
     The batches are computed when they are asked for.
@@ -162,7 +161,7 @@ def _blocks(
     stop, size = planned.rows[1], planned.batch_size
     first = planned.first
 
-    def groups(block: Sequence[Array], row: int) -> list[Iterable[tuple[int, list[Array]]]]:
+    def groups(block: Sequence[Array], row: int) -> list[Batches]:
         return [computed(each, block, row, size) for each in planned.passes]
 
     if at == planned.rows[0]:  # what the plan has read and computed stands at the beginning
@@ -181,8 +180,32 @@ def _blocks(
     first.more.clear()
     ranges = blocks((at, stop), size, _row_bytes(planned))
     work = times.of("read", lambda rows: read(planned.feeds, *rows))
-    for (begin, end), block in times.each("wait_read", ahead(work, ranges)):
-        yield begin, end, groups(block, begin)
+    reading = times.each("wait_read", ahead(work, ranges))
+    if not _side_by_side(planned):
+        for (begin, end), block in reading:
+            yield begin, end, groups(block, begin)
+        return
+
+    def batches(read: tuple[tuple[int, int], list[Array]]) -> Batches:
+        (begin, _), block = read
+        return list(computed(planned.passes[0], block, begin, size))
+
+    for ((begin, end), _), wait in started(batches, reading, 2):
+        yield begin, end, [_when_there(wait)]
+
+
+def _side_by_side(planned: Plan) -> bool:
+    """Tell whether two blocks are computed at once: while one is copied, the other computes.
+
+    On a CPU they would only take each other's processors; and random numbers, and groups of layers
+    that are to take less memory, come one after another.
+    """
+    gpu = planned.device.startswith("gpu")
+    return gpu and not planned.options.training and len(planned.passes) == 1
+
+
+def _when_there(wait: Callable[[], Batches]) -> Batches:
+    yield from wait()
 
 
 def _row_bytes(planned: Plan) -> int:

@@ -36,26 +36,35 @@ def blocks(rows: tuple[int, int], size: int, row_bytes: int) -> list[tuple[int, 
     return [(at, min(at + step, stop)) for at in range(start, stop, step)]
 
 
-def ahead(work: Callable[[T], R], items: Iterable[T], threads: int = 1) -> Iterator[tuple[T, R]]:
+def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
     """Yield each item with the result of work on it, which runs while the last one is used.
 
     What the work raises is raised when its turn comes.
+    """
+    for item, result in started(work, items, 1):
+        yield item, result()
+
+
+def started(
+    work: Callable[[T], R], items: Iterable[T], threads: int
+) -> Iterator[tuple[T, Callable[[], R]]]:
+    """Yield each item with what waits for the result of work on it, or raises what that raised.
 
     Args:
         work: What to call with each item.
         items: In their order; each is asked for when there is a thread for it.
-        threads: How many items are worked on side by side.
+        threads: How many are worked on side by side while the last one is used.
     """
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[T, Future[R]]] = deque()
         for item in items:
             waiting.append((item, pool.submit(work, item)))
             if len(waiting) > threads:
-                first, result = waiting.popleft()
-                yield first, result.result()
+                first, future = waiting.popleft()
+                yield first, future.result
         while waiting:
-            first, result = waiting.popleft()
-            yield first, result.result()
+            first, future = waiting.popleft()
+            yield first, future.result
 
 
 class Behind:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from layerprobe.stages import Behind, ahead, blocks
+from layerprobe.stages import Behind, ahead, blocks, started
 
 PATIENCE = 30.0  # seconds until a thread that should be running counts as missing
 
@@ -48,11 +48,12 @@ def test_works_on_several_items_side_by_side() -> None:
             second_is_done.set()
         return item * 10
 
-    found = ahead(work, range(4), threads=2)
-    assert next(found) == (0, 0)
+    found = started(work, range(4), threads=2)
+    item, result = next(found)
+    assert (item, result()) == (0, 0)
     assert begun[2].wait(PATIENCE)
     assert not begun[3].is_set()
-    assert list(found) == [(1, 10), (2, 20), (3, 30)]
+    assert [(item, result()) for item, result in found] == [(1, 10), (2, 20), (3, 30)]
 
 
 def test_an_error_ahead_comes_in_its_turn() -> None:
