@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from layerprobe.dump import Dump, open_dump
     from layerprobe.dump.state import show
     from layerprobe.dump.verify import verify
-    from layerprobe.extraction import extract, resume
+    from layerprobe.extraction import extract, extract_passes, resume
     from layerprobe.merging import merge
     from layerprobe.modelfile import ModelFile
     from layerprobe.modelfile.audit.findings import Audit
@@ -63,6 +63,7 @@ __all__ = [
     "backend",
     "convert",
     "extract",
+    "extract_passes",
     "list_backends",
     "list_layers",
     "load",
@@ -85,6 +86,7 @@ _LAZY = {
     "audit": "layerprobe.modelfile.verdicts",
     "convert": "layerprobe.api",
     "extract": "layerprobe.extraction",
+    "extract_passes": "layerprobe.extraction",
     "list_backends": "layerprobe.api",
     "list_layers": "layerprobe.api",
     "load": "layerprobe.api",

@@ -35,20 +35,21 @@ def check_data(
     """
     check_feeds(feeds, options)
     if options.part is not None:
-        _check_divisible(feeds)
+        _check_readable(feeds, "divided into shards: nothing tells whether all get the same rows")
+    if options.max_disk is not None:
+        _check_readable(feeds, "read for one dump after another")
     start, stop = row_range(options.rows, feeds[0].rows)
     batch = 1 if isinstance(options.batch_size, str) else options.batch_size
     check_memory(file, wanted, begin, min(batch, stop - start))
     return start, stop
 
 
-def _check_divisible(feeds: Sequence[Feed]) -> None:
+def _check_readable(feeds: Sequence[Feed], what: str) -> None:
     for feed in feeds:
         if not feed.source.seekable:
             raise DataError(
-                f"{feed.source.location} cannot be divided into shards: nothing tells whether all "
-                "of them get the same rows.",
-                expected="a file that every shard can read",
+                f"{feed.source.location} cannot be {what}.",
+                expected="a file that can be read again",
                 fix="Write the stream to a file first, and give that.",
                 exit_code=2,
                 location=feed.source.location,

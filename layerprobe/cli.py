@@ -61,6 +61,10 @@ class _Group(click.Group):
             self.add_command(importlib.import_module(_ELSEWHERE[cmd_name]).command)
         return super().get_command(ctx, cmd_name)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["layerprobe.arguments"] = [*args]
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         _open_streams()
         try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
+    from layerprobe.disk_passes import DiskPass
     from layerprobe.feed import Given
+    from layerprobe.options import Options
     from layerprobe.report import Report
     from layerprobe.running import Progress
 
@@ -65,7 +67,9 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
             columns, id_column and header (of tables: see docs/sources.md), allow_trailing (bytes
             after the array of an .npy file), strict_dtype (fail instead of casting data),
             fail_on_nan (stop at the first row with NaN or Inf), max_memory (bytes that the work may
-            hold), overwrite (replace an existing dump, or lose the rows of an unfinished one),
+            hold: layers that do not fit together are computed in groups), max_disk and pass_number
+            (the dump must not take more bytes, or is one of several: see `extract_passes`),
+            overwrite (replace an existing dump, or lose the rows of an unfinished one),
             resume (go on with an unfinished one: the same call with this added), quiet (keep what
             frameworks print at their start off stderr).
 
@@ -90,24 +94,155 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
         >>> report.rows, report.datasets[0].address, report.datasets[0].shape
         (10, 'conv1', (10, 8, 8, 16))
     """
+    from layerprobe.disk_passes import one_of, options_of
+
+    given, wanted = _asked(layers, start, options)
+    how = _How(progress, announce, dry_run)
+    if given.max_disk is None:
+        return _extract(model, wanted, input, output, given, how)
+    one = one_of(_divided(model, wanted, input, output, given), given)
+    report = one.report
+    if not dry_run:
+        how = how.of_pass(one)
+        report = _extract(model, one.layers, input, one.output, options_of(one, given), how)
+    return one.told(report)
+
+
+def extract_passes(  # noqa: PLR0913 - as for extract
+    model: str | Path,
+    layers: str | int | Sequence[str | int],
+    input: Given | None = None,  # noqa: A002 - the word the command line uses
+    output: str | Path | None = None,
+    *,
+    max_disk: int,
+    start: str | Sequence[str] = (),
+    progress: Progress | None = None,
+    announce: Announce | None = None,
+    dry_run: bool = False,
+    **options: Any,
+) -> Iterator[Report]:
+    """Write activations as several dumps, none of which takes more than so many bytes.
+
+    The layers are divided in their order; each dump has all rows of some of them, and is what
+    `extract` writes of these alone. `NAME.h5` becomes `NAME-pass-1-of-3.h5` and so on; where one
+    dump is enough it keeps its name. The next is begun when it is asked for: until then the last
+    one may be moved away.
+
+    Args:
+        model: As for `extract`, and so are all that are not listed here.
+        layers: What to extract.
+        input: Rows; not a stream that can be read once.
+        output: A name; not a stream.
+        max_disk: The most bytes that a dump may take, uncompressed, less what a container adds.
+        start: Addresses to start from.
+        progress: Called with the rows done and the rows in all of each dump.
+        announce: Called before each dump with its report.
+        dry_run: Write nothing.
+        **options: As for `extract`; pass_number for one of them alone. With resume those that are
+            complete are left alone, and the others written, or gone on with.
+
+    Yields:
+        What was written, when it is complete; `disk_pass` says which it is.
+
+    Raises:
+        LayerprobeError: As `extract`; or a layer is too large alone (exit code 2). A note says
+            which dumps are complete.
+
+    Example:
+        >>> import tempfile
+        >>> given = "samples/digits_cnn.keras", ["conv1", "flat"], "samples/data/digits.npy"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for report in extract_passes(*given, f"{folder}/out.h5", max_disk=2_500_000):
+        ...         print(report.path.name, [dataset.address for dataset in report.datasets])
+        out-pass-1-of-2.h5 ['conv1']
+        out-pass-2-of-2.h5 ['flat']
+    """
+    from layerprobe.disk_passes import add_state, chosen, options_of
+
+    given, wanted = _asked(layers, start, {**options, "max_disk": max_disk})
+    passes = chosen(_divided(model, wanted, input, output, given), given)
+    how = _How(progress, announce, dry_run)
+    for at, one in enumerate(passes):
+        if dry_run:
+            yield one.report
+            continue
+        try:
+            report = _extract(
+                model, one.layers, input, one.output, options_of(one, given), how.of_pass(one)
+            )
+        except BaseException as error:
+            add_state(error, passes[:at], one)
+            raise
+        yield one.told(report)
+
+
+class _How(NamedTuple):
+    """Whom to tell, and whether nothing is to be written."""
+
+    progress: Progress | None
+    announce: Announce | None
+    dry_run: bool
+
+    def of_pass(self, one: DiskPass) -> _How:
+        """Return the same for one of several dumps, which says so."""
+        announce = self.announce
+        if announce is None:
+            return self
+        return self._replace(announce=lambda report: announce(one.told(report)))
+
+
+def _asked(
+    layers: str | int | Sequence[str | int], start: str | Sequence[str], options: dict[str, Any]
+) -> tuple[Options, list[str]]:
+    """Return the options and the layers that are asked for."""
     from layerprobe.options import Options
+
+    given = Options(start=(start,) if isinstance(start, str) else tuple(start), **options)
+    wanted = [layers] if isinstance(layers, (str, int)) else layers
+    return given, [str(address) for address in wanted]
+
+
+def _divided(
+    model: str | Path,
+    layers: Sequence[str],
+    given: Given | None,
+    output: str | Path | IO[bytes] | None,
+    options: Options,
+) -> list[DiskPass]:
+    """Return the dumps that layers are divided into, found by computing a batch of all."""
+    from layerprobe.disk_passes import find_passes
+    from layerprobe.pipeline import plan
+
+    with plan(model, layers, given, output, replace(options, resume=False)) as planned:
+        if planned.first.failure is not None:
+            raise planned.first.failure
+        return find_passes(planned, cast("str | Path | None", output))
+
+
+def _extract(
+    model: str | Path,
+    layers: Sequence[str],
+    given: Given | None,
+    output: str | Path | IO[bytes] | None,
+    options: Options,
+    how: _How,
+) -> Report:
+    """Write one dump, or a stream."""
     from layerprobe.pipeline import plan
     from layerprobe.running import run
     from layerprobe.shards import shard_name
 
-    given = Options(start=(start,) if isinstance(start, str) else tuple(start), **options)
-    wanted = [layers] if isinstance(layers, (str, int)) else layers
     target = output
     if isinstance(output, str | Path):
-        target = shard_name(Path(output), given.part)
-    with plan(model, [str(address) for address in wanted], input, target, given) as planned:
-        if dry_run:
+        target = shard_name(Path(output), options.part)
+    with plan(model, layers, given, target, options) as planned:
+        if how.dry_run:
             if planned.first.failure is not None:
                 raise planned.first.failure
             return planned.report()
-        if announce is not None and planned.complete is None:
-            announce(planned.report())
-        return run(planned, progress)
+        if how.announce is not None and planned.complete is None:
+            how.announce(planned.report())
+        return run(planned, how.progress)
 
 
 def resume(

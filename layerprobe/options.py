@@ -72,6 +72,8 @@ class Options(InputOptions):
     architecture: str | None = None
     trust: str | None = None
     max_memory: int | None = None
+    max_disk: int | None = None
+    pass_number: int | None = None
     strict_dtype: bool = False
     fail_on_nan: bool = False
     overwrite: bool = False
@@ -96,6 +98,7 @@ class Options(InputOptions):
     def __post_init__(self) -> None:
         self._check_batches()
         self._check_samples()
+        self._check_passes()
         if self.phase not in (None, *PHASES):
             raise DataError(
                 f"The phase {self.phase!r} is not known.",
@@ -134,6 +137,15 @@ class Options(InputOptions):
                 "Shards of one extraction need the same scales, and each would find its own.",
                 expected="floating numbers for --shard",
                 fix="Leave out --dtype int8, or take --dtype float16.",
+                exit_code=2,
+            )
+
+    def _check_passes(self) -> None:
+        if self.pass_number is not None and (self.max_disk is None or self.pass_number < 1):
+            raise DataError(
+                f"Pass {self.pass_number} was asked for"
+                f"{', and nothing to divide the layers by' if self.max_disk is None else ''}.",
+                expected="a number from 1, and --max-disk",
                 exit_code=2,
             )
 

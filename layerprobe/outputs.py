@@ -36,16 +36,19 @@ class Output:
     Attributes:
         path: The name; of a stream, what stands for it.
         stream: What takes the rows as one array; None for a dump.
+        written: Whether rows will go there; if not, nothing is checked.
     """
 
     path: Path
     stream: IO[bytes] | None
+    written: bool = True
 
     @classmethod
     def of(cls, given: str | Path | IO[bytes] | None, model: Path, options: Options) -> Self:
         """Return what was asked for; where nothing was, a file that is called after the model."""
         default = shard_name(Path(f"{model.stem}-activations.h5"), options.part)
-        return cls(*destination(given, str(default)))
+        # The dumps that layers are divided into have names of their own.
+        return cls(*destination(given, str(default)), written=options.max_disk is None)
 
     @property
     def free(self) -> int | None:
@@ -66,6 +69,8 @@ class Output:
         """
         if self.stream is not None:
             self._check_stream(self.stream, wanted, options)
+            return None
+        if not self.written:
             return None
         check_distinct(self.path, file, feeds)
         check_dtype(self.path, options.dtype)
@@ -88,7 +93,7 @@ class Output:
             finished: The manifest, if it is complete.
             options: What was asked for; of a run that begins anew there is nothing to tell.
         """
-        if finished is not None or not options.resume:
+        if finished is not None or not options.resume or not self.written:
             return finished or {}
         found = unfinished(self.path)
         return {} if found is None else found.plan.get("plan", {})
@@ -101,12 +106,14 @@ class Output:
         """
         if self.stream is not None:
             check_streamed(datasets)
-        elif not (options.resume or options.compress):  # it has its room; nobody knows how much
+        elif self.written and not (options.resume or options.compress):
+            # What is gone on with has its room; how much is compressed away nobody knows.
             check_space(self.path, planned_bytes(datasets))
 
     @staticmethod
     def _check_stream(stream: IO[bytes], wanted: Sequence[LayerOutput], options: Options) -> None:
-        asked = {name: getattr(options, name) for name in ("resume", "overwrite", "compress")}
+        names = ("resume", "overwrite", "compress", "max_disk")
+        asked = {name.replace("_", "-"): getattr(options, name) for name in names}
         check_stream(stream, [row.address for row in wanted], **asked)
         if options.dtype in ("bfloat16", "int8"):
             raise OutputError(

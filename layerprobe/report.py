@@ -54,6 +54,7 @@ class Report:
         groups: The addresses of the datasets that are computed together: one group where the
             memory has room for it.
         grouping: Why there are several, for people.
+        disk_pass: Which dump it is, and of how many, where the layers are divided into several.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class Report:
     times: Times | None = None
     groups: tuple[tuple[str, ...], ...] = ()
     grouping: str = ""
+    disk_pass: tuple[int, int] | None = None
 
     @property
     def bytes(self) -> int:
@@ -95,6 +97,7 @@ class Report:
             "forecast": None if self.forecast is None else self.forecast.to_json(),
             "times": None if self.times is None else self.times.to_json(),
             "groups": [list(group) for group in self.groups],
+            "pass": None if self.disk_pass is None else list(self.disk_pass),
         }
 
 

@@ -78,6 +78,20 @@ def shard_rows(
     return first, min(last, stop)
 
 
+def shard_size(whole: tuple[int, int], batch_size: int, shard: tuple[int, int] | None) -> int:
+    """Return how many rows the largest shard has.
+
+    Example:
+        >>> shard_size((5, 105), 32, (1, 3)), shard_size((5, 105), 32, None)
+        (64, 100)
+    """
+    if shard is None:
+        return whole[1] - whole[0]
+    every = ((number, shard[1]) for number in range(1, shard[1] + 1))
+    parts = (shard_rows(whole, batch_size, each) for each in every)
+    return max(stop - start for start, stop in parts)
+
+
 def shard_name(output: Path, shard: tuple[int, int] | None) -> Path:
     """Return the name of a shard's output, from that of the whole.
 
@@ -91,9 +105,15 @@ def shard_name(output: Path, shard: tuple[int, int] | None) -> Path:
         >>> shard_name(Path("out-2-of-4.h5"), (2, 4)).name
         'out-2-of-4.h5'
     """
-    if shard is None or not output.name:
+    return output if shard is None else marked(output, f"-{shard[0]}-of-{shard[1]}")
+
+
+def marked(output: Path, mark: str) -> Path:
+    """Return the name of an output with a mark before its ending, unless it stands there."""
+    if not output.name:
         return output
     suffix = output.suffix if output.suffix.lower() in _KEPT_SUFFIXES else ""
     stem = output.name.removesuffix(suffix)
-    mark = f"-{shard[0]}-of-{shard[1]}"
-    return output if stem.endswith(mark) else output.with_name(f"{stem}{mark}{suffix}")
+    # The pass of an output may have the numbers of a shard, and is none.
+    has_it = stem.endswith(mark) and not stem.endswith(f"-pass{mark}")
+    return output if has_it else output.with_name(f"{stem}{mark}{suffix}")

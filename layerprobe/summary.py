@@ -51,6 +51,8 @@ def outlook(report: Report) -> str:
     lines.append(
         f"to write: {report.rows:,} rows, {in_units(report.bytes)} to {place_of(report.path)}"
     )
+    if report.disk_pass is not None:
+        lines.append("pass {} of {}: layers that one dump has room for".format(*report.disk_pass))
     lines += _groups(report)
     return "\n".join(f"plan: {line}" for line in [*lines, *_forecast(report)])
 

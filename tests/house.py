@@ -33,6 +33,7 @@ ALLOWED = {
     "grouping": {*_BASE, *"batch_size feed memory options passes preparing units".split()},
     "probing": {*_BASE, *"batches feed options passes scales sinks".split()},
     "counts": {"batches", "finite", "sinks"},
+    "disk_passes": {*_BASE, *"grouping options pipeline report shards sinks units".split()},
     "report": {*_READS, *"feed batches counts probing timing".split()},
     "summary": {"counts", "report", "sinks", "units"},
     "live": {*_READS, "options"},
@@ -66,7 +67,7 @@ ALLOWED = {
     },
     "extraction": {
         *_READS,
-        *"feed merging options pipeline report resuming running shards".split(),
+        *"disk_passes feed merging options pipeline report resuming running shards".split(),
     },
     "confinement": {"errors", "units"},
     "commands": {

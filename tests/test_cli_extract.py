@@ -15,6 +15,7 @@ import layerprobe
 
 KEYS = ["path", "rows", "datasets", "bytes", "engine", "device", "seconds", "nonfinite"]
 KEYS += ["nan_in_inputs", "notes", "dry_run", "was_complete", "forecast", "times"]
+KEYS += ["groups", "pass"]
 FORECAST = r"\d+\.\d [MG]B of memory, [\d.]+ [GT]B free on the disk"
 REST = r"about \d+ s to read and compute the rest"
 

@@ -145,8 +145,8 @@ def test_a_model_that_does_not_end_loading(tmp_path, samples, hanging):
 
 
 WRONG = [
-    (["--max-memory", "much"], "'much' is no size of memory, such as 8G or 500M"),
-    (["--max-memory", "0"], "'0' is no size of memory"),
+    (["--max-memory", "much"], "'much' is no size, such as 8G or 500M"),
+    (["--max-memory", "0"], "'0' is no size"),
     (["--load-timeout", "-1"], "-1 is no number of seconds above 0"),
     (["--load-timeout", "nan"], "nan is no number of seconds above 0"),
 ]

@@ -87,6 +87,8 @@ def test_the_rows_of_shards_are_divided_evenly():
         ("v1.0", "v1.0-2-of-4"),
         ("out-2-of-4.h5", "out-2-of-4.h5"),
         ("out-1-of-4.h5", "out-1-of-4-2-of-4.h5"),
+        ("out-pass-2-of-4.h5", "out-pass-2-of-4-2-of-4.h5"),
+        ("out-pass-2-of-4-2-of-4.h5", "out-pass-2-of-4-2-of-4.h5"),
     ],
 )
 def test_the_name_of_a_shard(tmp_path, given, name):

@@ -25,13 +25,14 @@ _LOAD_SECONDS = 1800.0
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+def size_given(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    """Return the bytes that an option says, such as 8G."""
     if text is None:
         return None
     found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([KMGT]?)B?", text.upper())
     size = int(float(found[1]) * _UNITS[found[2]]) if found else 0
     if size < 1:
-        raise click.BadParameter(f"{text!r} is no size of memory, such as 8G or 500M")
+        raise click.BadParameter(f"{text!r} is no size, such as 8G or 500M")
     return size
 
 
@@ -51,8 +52,9 @@ def confined(command: Command) -> Command:
         click.option("--load-timeout", metavar="SECONDS", type=float, callback=_seconds,
                      help=f"Give up a model that is not loaded by then.  "
                      f"[default: {_LOAD_SECONDS:.0f}]"),
-        click.option("--max-memory", metavar="SIZE", callback=_bytes,
-                     help="Stop when the work takes more, such as 8G.  "
+        click.option("--max-memory", metavar="SIZE", callback=size_given,
+                     help="Stop when the work takes more, such as 8G; extract computes layers in "
+                     "groups, to keep to it.  "
                      "[default: nine tenths of the machine's]"),
     ):  # fmt: skip
         command = option(command)

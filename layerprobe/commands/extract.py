@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import layerprobe
 from layerprobe.backend.registry import ENGINES
-from layerprobe.commands.confined import confined, enter
+from layerprobe.commands.confined import confined, enter, size_given
 from layerprobe.commands.data_options import data_options, trust_option
-from layerprobe.commands.running import carry_out, rows_alone
+from layerprobe.commands.running import ARGUMENTS, carry_out, carry_out_passes, rows_alone
 from layerprobe.reductions import KINDS as REDUCTIONS
+
+if TYPE_CHECKING:
+    from layerprobe.report import Report
 
 COMPRESSIONS = ("gzip", "lz4", "zstd")
 _EXAMPLES = """\b
@@ -28,6 +32,7 @@ Examples:
   layerprobe extract model.keras -l 3 -i x.npy -o - | python analyse.py
   layerprobe extract model.keras -l 3 -i photos/ --preprocess resnet50 -o features.h5
   layerprobe extract model.keras -l 3 -i x.npy -o features.h5 --shard 2/4
+  layerprobe extract model.keras -l all -i x.npy -o features.h5 --max-disk 500G
 """
 
 
@@ -78,6 +83,11 @@ def _batch_size(_: click.Context, __: click.Parameter, given: str) -> int | str:
 @click.option("--shard", metavar="I/N",
               help="Only the I-th of N parts of these rows, I from 1. OUT.h5 becomes "
               "OUT-I-of-N.h5; `layerprobe merge` joins the parts.")  # fmt: skip
+@click.option("--max-disk", metavar="SIZE", callback=size_given,
+              help="The most that one dump may take, such as 500G. Layers that do not fit together "
+              "become several, one after another: OUT-pass-1-of-3.h5 and so on.")  # fmt: skip
+@click.option("--pass", "pass_number", metavar="I", type=int,
+              help="Only the I-th dump that --max-disk makes, from 1.")  # fmt: skip
 @click.option("--compress", metavar="|".join(COMPRESSIONS),
               help="Make NAME.zarr smaller: lz4 is the fastest, zstd smaller, gzip is read "
               "everywhere.")  # fmt: skip
@@ -144,9 +154,10 @@ def command(
 ) -> None:
     """Write activations of a saved MODEL's layers to disk.
 
-    All layers come out of one pass, and only what they need is computed. Row i of every dataset
-    belongs to row i of the input. OUT appears under its name when it is complete; however a run
-    ends before that, its rows are kept, and `layerprobe resume OUT` goes on.
+    All layers come out of one pass, or of a few where the memory has no room for that; only what
+    they need is computed. Row i of every dataset belongs to row i of the input. OUT appears under
+    its name when it is complete; however a run ends before that, its rows are kept, and
+    `layerprobe resume OUT` goes on.
     """
     from layerprobe.resuming import output_of
 
@@ -157,13 +168,39 @@ def command(
     options = enter(options, reads, None if streams else folder)
     options["max_memory"] = memory
     with rows_alone() if streams else nullcontext(output) as place:
-        carry_out(
-            lambda **told: layerprobe.extract(
-                model, layers, list(inputs) or None, place, quiet=True, **options, **told
+        data = list(inputs) or None
+        if options["max_disk"] is None or streams:
+            carry_out(
+                lambda **told: layerprobe.extract(
+                    model, layers, data, place, quiet=True, **options, **told
+                ),
+                as_json=as_json,
+                streams=streams,
+            )
+            return
+        carry_out_passes(
+            lambda **told: _passes(
+                layerprobe.extract_passes(
+                    model, layers, data, output, quiet=True, **options, **told
+                )
             ),
             as_json=as_json,
-            streams=streams,
         )
+
+
+def _passes(reports: Iterator[Report]) -> Iterator[Report]:
+    """Yield the reports of dumps; say what to type where one fails and others are complete."""
+    done: Report | None = None
+    try:
+        for report in reports:
+            done = report
+            yield report
+    except BaseException as error:
+        if done is not None and done.disk_pass is not None:
+            typed = click.get_current_context().meta[ARGUMENTS]
+            command = shlex.join(["layerprobe", *typed, "--pass", str(done.disk_pass[0] + 1)])
+            error.add_note(f"When there is room, go on with: {command}")
+        raise
 
 
 def _rows(text: str | None) -> tuple[int | None, int | None] | None:

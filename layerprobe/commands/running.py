@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import click
 
@@ -19,6 +19,10 @@ from layerprobe.screen import printable, progress_bar
 if TYPE_CHECKING:
     from layerprobe.report import Report
 
+Found = TypeVar("Found")
+
+ARGUMENTS = "layerprobe.arguments"  # where the context has what was typed
+
 
 def carry_out(work: Callable[..., Report], *, as_json: bool, streams: bool = False) -> None:
     """Run an extraction and print its report.
@@ -29,7 +33,59 @@ def carry_out(work: Callable[..., Report], *, as_json: bool, streams: bool = Fal
         as_json: Whether to print one JSON object.
         streams: Whether standard output has rows: the report goes to stderr then.
     """
-    from layerprobe.summary import outlook, remarks, summary
+    report = _watched(work)
+    _say(report)
+    said = json.dumps(report.to_json(), indent=1) if as_json else _summary(report)
+    click.echo(said, err=streams)
+
+
+def carry_out_passes(work: Callable[..., Iterator[Report]], *, as_json: bool) -> None:
+    """Write several dumps, and print the report of each when it is complete.
+
+    Args:
+        work: Takes the same as for `carry_out`.
+        as_json: Whether to print one JSON object for all, in the end.
+    """
+    now: dict[str, Callable[..., None]] = {}
+
+    def progress(done: int, total: int) -> None:
+        now["progress"](done, total)
+
+    def announce(planned: Report) -> None:
+        now["announce"](planned)
+
+    reports = work(progress=progress, announce=announce)
+
+    def following(**told: Callable[..., None]) -> Report | None:
+        now.update(told)
+        return next(reports, None)
+
+    told = []
+    while (report := _watched(following)) is not None:
+        _say(report)
+        told.append(report.to_json())
+        if not as_json:
+            click.echo(_summary(report))
+    if as_json:
+        click.echo(json.dumps(told[0] if len(told) == 1 else {"passes": told}, indent=1))
+
+
+def _say(report: Report) -> None:
+    from layerprobe.summary import remarks
+
+    for line in remarks(report):
+        click.echo(printable(line), err=True)
+
+
+def _summary(report: Report) -> str:
+    from layerprobe.summary import summary
+
+    return printable(summary(report))
+
+
+def _watched(work: Callable[..., Found]) -> Found:
+    """Return what some work returns that can be stopped by signals and shows how far it is."""
+    from layerprobe.summary import outlook
 
     new_line = "\n" if sys.stderr.isatty() else ""
     message = f"{new_line}layerprobe: {interrupts.MESSAGE}\n"
@@ -49,11 +105,7 @@ def carry_out(work: Callable[..., Report], *, as_json: bool, streams: bool = Fal
                 bar.clear()
             click.echo(printable(outlook(planned)), err=True)
 
-        report = work(progress=progress, announce=announce)
-    for line in remarks(report):
-        click.echo(printable(line), err=True)
-    said = json.dumps(report.to_json(), indent=1) if as_json else printable(summary(report))
-    click.echo(said, err=streams)
+        return work(progress=progress, announce=announce)
 
 
 @contextmanager
