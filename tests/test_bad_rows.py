@@ -1,6 +1,6 @@
 """Models that are odd, wrong or hostile in their names, each through the command.
 
-Rows 3 and 17 to 25 of the table of bad input, and those about the machine: 49, 57 to 59.
+Rows 3 and 17 to 25 of the table of bad input, and those about the machine: 49, 58 and 59.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 import pytest
-from command import checked, content, files, refused, sample_folder, shell, typed
+from command import content, files, refused, sample_folder, shell, typed
 from model_files import (
     BIAS,
     INPUT,
@@ -215,44 +215,6 @@ def test_a_disk_without_room(capfd, monkeypatch):
     message = refused(capfd, "extract", "cnn.h5", "-l", "3", "-i", "digits.npy", *OUT, code=74)
     assert "out.h5 needs 614.4 kB, 10 B free." in message
     assert "another disk" in message
-
-
-def test_without_tensorflow(tmp_path):
-    """57: models are listed all the same, and extract says what to install."""
-    shim = tmp_path / "shim"
-    shim.mkdir()
-    (shim / "sitecustomize.py").write_text(
-        "import importlib.util, sys\n"
-        "find_spec = importlib.util.find_spec\n"
-        "sys.modules['tensorflow'] = None\n"
-        "importlib.util.find_spec = lambda name, package=None: (\n"
-        "    None if name == 'tensorflow' else find_spec(name, package))\n"
-    )
-    environment = {"PYTHONPATH": str(shim), "LAYERPROBE_BACKEND": "tensorflow"}
-    assert shell("list-layers", "cnn.h5", cwd=tmp_path, **environment).code == 0
-    before = content()
-    done = shell("extract", "cnn.h5", "-l", "3", *OUT, cwd=tmp_path, **environment)
-    message = checked(done, 70, before)
-    assert "The engine 'tensorflow' is not installed." in message
-    assert "pip install" in message
-
-
-@pytest.mark.parametrize("version", ["2.15.0", "3.9.2", "3.15.0"])
-def test_a_keras_that_is_too_old(tmp_path, version):
-    """57: models are listed, and none is loaded by a Keras whose holes are known."""
-    told = tmp_path / "shim" / f"keras-{version}.dist-info" / "METADATA"
-    told.parent.mkdir(parents=True)
-    told.write_text(f"Metadata-Version: 2.1\nName: keras\nVersion: {version}\n")
-    environment = {"PYTHONPATH": str(tmp_path / "shim")}
-    assert shell("list-layers", "cnn.h5", cwd=tmp_path, **environment).code == 0
-    before = content()
-    done = shell("extract", "cnn.h5", "-l", "3", *OUT, cwd=tmp_path, **environment)
-    message = checked(done, 70, before)
-    assert f"Keras {version} is installed." in message
-    assert "Expected: 3.15.1 or later" in message
-    assert "pip install --upgrade 'keras>=3.15.1'" in message
-    told.write_text(told.read_text().replace(version, "3.15.1"))
-    assert shell("extract", "cnn.h5", "-l", "3", *OUT, cwd=tmp_path, **environment).code == 0
 
 
 def test_a_terminal_of_few_characters(tmp_path):

@@ -167,8 +167,9 @@ ROWS = {
     56: ("a broken home", "confinement_worker::a_broken_home_does_not_matter"),
     57: (
         "no engine, an old Keras",
-        "bad_rows::without_tensorflow",
-        "bad_rows::a_keras_that_is_too_old",
+        "bad_packages::without_tensorflow",
+        "bad_packages::without_a_package_that_is_always_needed",
+        "bad_packages::a_keras_that_is_too_old",
         "bad_input::an_engine_that_is_not_installed",
     ),
     58: (
