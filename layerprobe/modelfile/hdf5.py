@@ -21,6 +21,7 @@ from layerprobe.modelfile.window import FileWindow
 
 # What h5py raises on damaged bytes.
 _DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError)
+_PLAIN = (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)
 _SHOWN = 12  # tensors that a message lists
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -123,17 +124,31 @@ def _config_text(file: h5py.File, name: str, path: Path) -> str:
             path=str(path),
             rule="config-size",
         )
-    return _text(file.attrs[name])
+    return _text(_value(file, name))
+
+
+def _value(group: h5py.Group, name: str) -> Any:
+    """Return an attribute that is text, texts or numbers.
+
+    HDF5 crashes on damaged types that are made of others.
+
+    Raises:
+        TypeError: It is anything else.
+    """
+    kind = type(group.attrs.get_id(name).get_type())
+    if kind not in _PLAIN:
+        raise TypeError(f"the attribute {name} is no text")
+    return group.attrs[name]
 
 
 def attribute_list(group: h5py.Group, name: str) -> list[str]:
     """Return a list of names kept in an attribute, or in numbered parts of it when it is long."""
     if name in group.attrs:
-        return [_text(value) for value in group.attrs[name]]
+        return [_text(value) for value in _value(group, name)]
     names: list[str] = []
     number = 0
     while f"{name}{number}" in group.attrs:
-        names += [_text(value) for value in group.attrs[f"{name}{number}"]]
+        names += [_text(value) for value in _value(group, f"{name}{number}")]
         number += 1
     return names
 
@@ -146,7 +161,7 @@ def _attribute(file: h5py.File, weights: h5py.Group | None, name: str) -> str | 
     """Return an attribute of the file, or of its weights, where some versions put it."""
     for place in (file, weights):
         if place is not None and name in place.attrs:
-            return _text(place.attrs[name])
+            return _text(_value(place, name))
     return None
 
 

@@ -116,6 +116,15 @@ def endless_text(place):
     return path
 
 
+def no_such_type(place):
+    """Let the version be of a type that is neither a list nor a text: HDF5 1.14 crashes on it."""
+    path = write_h5(place.folder / "m.h5", sequential())
+    content = path.read_bytes()
+    at = content.index(b"\x19\x01\x01\0", content.index(b"keras_version\0"))
+    path.write_bytes(content[: at + 1] + b"\x9f" + content[at + 2 :])
+    return path
+
+
 def endless_dataset(place):
     """Let a virtual dataset of an archive name its sources in such a heap."""
     path = changed_keras(virtual)(place)
@@ -152,6 +161,7 @@ CASES = [
     for kind, maker in (("h5", changed), ("keras", changed_keras))
 ]
 CASES += [
+    Case("type that is none in h5", REFUSE, "damaged", no_such_type),
     Case("text of a gigabyte in h5", REFUSE, "hdf5-bomb", endless_text),
     Case("heap without end in h5", REFUSE, "damaged", endless_config),
     Case("heap without end in keras", REFUSE, "damaged", endless_dataset),
