@@ -29,6 +29,16 @@ for page in json.load(sys.stdin):
         exec(compile(code, place, "exec"), names)
 """
 
+RUN_COMMANDS = """
+import json, shlex, sys
+from layerprobe.cli import main
+for line in json.load(sys.stdin):
+    try:
+        main(shlex.split(line)[1:], prog_name="layerprobe")
+    except SystemExit as end:
+        assert not end.code, line
+"""
+
 RUN_DOCTESTS = """
 import doctest, importlib, pkgutil, layerprobe
 names = [m.name for m in pkgutil.walk_packages(layerprobe.__path__, "layerprobe.")]
@@ -54,11 +64,13 @@ def checkout(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def commands_run(checkout):
-    """Run every `layerprobe …` line in README, in order in one folder, and return them."""
+    """Run every `layerprobe …` line in README, in order in one folder, and return them.
+
+    One process is enough, as the samples' scripts have one for each command.
+    """
     lines = "".join(code for _, code in blocks(ROOT / "README.md", "sh")).splitlines()
     commands = [line for line in lines if line.startswith("layerprobe ")]
-    for line in commands:
-        run(["sh", "-c", line], checkout)
+    run([sys.executable, "-c", RUN_COMMANDS], checkout, input=json.dumps(commands))
     return commands
 
 
