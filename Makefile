@@ -7,7 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One version, not a range: where a CPU build of it lies ready it is taken, and nothing newer is.
 TORCH := torch==2.13.0
-ENGINES := tensorflow torch jax openvino
+# The longest first. TensorFlow's take longer than all others together, so they are two runs.
+RUNS := tensorflow.1 tensorflow.2 jax torch openvino
 
 .PHONY: demo test lint types tests nightly bench fuzz clean
 
@@ -26,10 +27,10 @@ types: $(VENV)/dev.stamp
 # Keras takes one engine a process, so the tests that need one run once on each; two at a time, as one
 # keeps about one processor busy. What each says comes when it has ended.
 tests: $(VENV)/dev.stamp
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(ENGINES:%=tests-%)
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(RUNS:%=tests-%)
 
 tests-%: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -q --engine $*
+	$(BIN)/python -m pytest -q --engine $(basename $*) $(patsubst .%,--part %/2,$(suffix $*))
 
 nightly: $(VENV)/dev.stamp
 	LAYERPROBE_KILLS=1000 LAYERPROBE_IMAGES=2000 $(BIN)/python -m pytest -q tests/test_faults.py tests/test_power.py

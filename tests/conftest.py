@@ -2,7 +2,8 @@
 
 `pytest` runs everything on TensorFlow. `pytest --engine jax` and `--engine torch` run the tests
 marked `engine` once more there, `--engine openvino` those that name it, since it is for inference
-alone. `make test` runs all four; an engine that is not installed fails.
+alone. `make test` runs all four; an engine that is not installed fails. `--part 1/2` keeps about
+half of the files, and `--part 2/2` the others.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import os
 from pathlib import Path
 
 import pytest
+from parts import FILES, part, shared_out
 
 ROOT = Path(__file__).resolve().parents[1]
 _WHOLE = ("tensorflow", "jax", "torch")  # the engines that can do everything
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--engine NAME`."""
+    """Add `--engine NAME` and `--part K/N`."""
     parser.addoption("--engine", default="tensorflow", choices=[*_WHOLE, "openvino"])
+    parser.addoption("--part", default=(1, 1), type=part, metavar="K/N")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,11 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of this run's engine; on other engines than TensorFlow, only those."""
-    engine = config.getoption("--engine")
-    kept = [item for item in items if _runs_on(item, engine)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = kept
+    """Keep the tests of this run's engine, and of its part of the files."""
+    engine, (number, count) = config.getoption("--engine"), config.getoption("--part")
+    parts = shared_out(FILES, count)
+    kept = {i: parts.get(i.path.stem, 1) == number and _runs_on(i, engine) for i in items}
+    config.hook.pytest_deselected(items=[item for item, stays in kept.items() if not stays])
+    items[:] = [item for item, stays in kept.items() if stays]
 
 
 def _runs_on(item: pytest.Item, engine: str) -> bool:

@@ -52,5 +52,5 @@ def seeds() -> Path:
 
 
 if __name__ == "__main__":
-    atheris.Setup([*sys.argv, "-timeout=10", "-rss_limit_mb=2048", str(seeds())], judge)
+    atheris.Setup([*sys.argv, "-timeout=10", "-rss_limit_mb=512", str(seeds())], judge)
     atheris.Fuzz()

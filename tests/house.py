@@ -82,7 +82,7 @@ ALLOWED = {
         *"errors layers api backend dump extraction merging modelfile".split(),
         *"recomputing report training".split(),
     },
-    "__main__": {"cli", "commands", "confinement"},
+    "__main__": {"cli", "commands", "confinement", "errors"},
 }
 # For annotations alone, never at run time: the report describes a plan, which it is made from;
 # the screen shows what others found out.

@@ -173,6 +173,17 @@ def test_the_layout_of_several_files_is_told(capfd):
     assert done.said.count("parts/*.npy: big-endian") == 1
 
 
+def test_a_header_that_python_2_wrote(capfd, recwarn):
+    """Its integers end in L; NumPy warns of that, which helps nobody here."""
+    raw = Path("x.npy").read_bytes()
+    assert raw.count(b"(9, 8, 8, 1), }    ") == 1
+    Path("x.npy").write_bytes(raw.replace(b"(9, 8, 8, 1), }    ", b"(9L, 8L, 8L, 1L), }"))
+    assert typed(capfd, "audit", "x.npy").code == 0
+    done = typed(capfd, *CNN, "-i", "x.npy", *OUT)
+    assert (done.code, done.said) == (0, "")
+    assert not [one for one in recwarn if "Python 2" in str(one.message)]
+
+
 def _none(file):
     file.create_group("empty")
 

@@ -22,6 +22,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 OWN_PROCESS = "layerprobe"  # what `main(obj=…)` is given by the program that is nothing else
 _LOAD_SECONDS = 1800.0
+# Each file that a pattern stands for is a rule of the kernel's, and takes about 50 microseconds.
+_MOST_MATCHING = 2000
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -115,6 +117,10 @@ def _confine(reads: Sequence[str | Path | None], writes: Sequence[Path], *, requ
     # Where there is no such file, its folder may be listed, for a hint at a similar name.
     there = [path for path in files if os.path.lexists(path)]
     gone = [path.absolute().parent for path in files if not os.path.lexists(path)]
+    for pattern in (path for path in files if glob.has_magic(str(path)) and path not in there):
+        folder, matching = _beginning(pattern), glob.glob(str(pattern), recursive=True)  # noqa: PTH207
+        gone.append(folder)
+        there += map(Path, matching) if len(matching) <= _MOST_MATCHING else [folder]
     private = Path(os.environ["TMPDIR"]).parent
     missing = confine(reads=there, lists=gone, writes=[*writes, private], required=required)
     if missing:
@@ -127,7 +133,7 @@ def _confine(reads: Sequence[str | Path | None], writes: Sequence[Path], *, requ
 def _meant(given: str) -> Iterator[Path]:
     """Yield the files that an argument can mean: FILE, FILE::KEY, NAME=FILE, NAME=FILE::KEY.
 
-    All that exist of them; where none does, all. Of a pattern, the folder it begins in.
+    All that exist of them, and patterns; where there are none, all.
     """
     texts = [given]
     while "=" in texts[-1]:
@@ -135,7 +141,7 @@ def _meant(given: str) -> Iterator[Path]:
     files = [Path(name) for text in texts if (name := text.partition("::")[0])]
     there = [path for path in files if os.path.lexists(path)]
     patterns = [path for path in files if glob.has_magic(str(path)) and path not in there]
-    yield from [*there, *map(_beginning, patterns)] or files
+    yield from [*there, *patterns] or files
 
 
 def _beginning(pattern: Path) -> Path:

@@ -10,6 +10,7 @@ The format is that of NEP 1 and `numpy.lib.format`. Object arrays are pickles, a
 from __future__ import annotations
 
 import math
+import warnings
 from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
@@ -58,7 +59,9 @@ def read_header(location: str, file: IO[bytes]) -> Header:
         DataError: It is damaged, of an unknown version, or declares pickled objects (exit code 77).
     """
     try:
-        shape, fortran, dtype = _parsed(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a header of Python 2 takes a little longer
+            shape, fortran, dtype = _parsed(file)
     except _BAD_HEADER as error:
         raise DataError(
             f"{location} has an NPY header that is damaged or cut short: {tidy(error)}.",

@@ -6,6 +6,7 @@ import io
 import math
 import pickletools
 import tokenize
+import warnings
 from collections.abc import Iterator
 from typing import IO
 
@@ -62,9 +63,10 @@ def npz_findings(file: IO[bytes], where: str, size: int) -> Iterator[Finding]:
     try:
         version, _ = np.lib.format.read_magic(file)
         old = np.lib.format.read_array_header_1_0
-        shape, _, dtype = (old if version == 1 else np.lib.format.read_array_header_2_0)(
-            file, _MOST_HEADER
-        )
+        read = old if version == 1 else np.lib.format.read_array_header_2_0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a header of Python 2 takes a little longer
+            shape, _, dtype = read(file, _MOST_HEADER)
     except _DAMAGE as error:
         yield Finding("damaged", where, f"its header is not NumPy's: {short(error)}")
         return
