@@ -11,11 +11,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from parts import FILES, part, shared_out
 
 ROOT = Path(__file__).resolve().parents[1]
 _WHOLE = ("tensorflow", "jax", "torch")  # the engines that can do everything
+
+# How long a guess takes depends on what else the machine does.
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

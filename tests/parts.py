@@ -12,12 +12,12 @@ from pathlib import Path
 
 # Seconds that the slowest files take on one processor, about; wrong ones cost balance alone.
 SECONDS = {
-    "test_merging": 71,
     "test_cli_process": 59,
     "test_samples": 59,
     "test_docs": 48,
     "test_listing": 46,
     "test_golden": 36,
+    "test_merging": 31,
     "test_applications": 24,
     "test_faults": 24,
     "test_confinement": 22,

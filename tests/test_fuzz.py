@@ -23,7 +23,7 @@ from model_files import sequential, write_h5, write_keras
 from layerprobe.cli import main
 
 _CLEAN = {0, 2, 65, 66, 74, 77}
-_FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+_FEW = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 def sound(kind):
