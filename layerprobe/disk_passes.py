@@ -79,16 +79,18 @@ def find_passes(planned: Plan, output: str | Path | None) -> list[DiskPass]:
 
 
 def _passes(planned: Plan, counts: Sequence[int], each: int, base: Path) -> Iterator[DiskPass]:
-    at = 0
+    at, of, whole = 0, len(counts), planned.report()
+    if of > 1:  # memory, time and groups are those of all layers
+        whole = replace(whole, forecast=None, groups=(), grouping="")
     for number, count in enumerate(counts, 1):
-        mark = f"-pass-{number}-of-{len(counts)}" if len(counts) > 1 else ""
+        mark = f"-pass-{number}-of-{of}" if of > 1 else ""
         report = replace(
-            planned.report(),
+            whole,
             path=shard_name(marked(base, mark), planned.options.part),
             datasets=planned.datasets[at * each : (at + count) * each],
-            disk_pass=(number, len(counts)) if len(counts) > 1 else None,
+            disk_pass=(number, of) if of > 1 else None,
         )
-        yield DiskPass(number, len(counts), planned.layers[at : at + count], report)
+        yield DiskPass(number, of, planned.layers[at : at + count], report)
         at += count
 
 

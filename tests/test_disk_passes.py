@@ -223,7 +223,8 @@ def test_what_the_command_says(capfd):
     """A dry run lists the dumps; each is told when it is complete, or all in one JSON object."""
     limit = ["--max-disk", HOW["max_disk"]]
     before = files(Path())
-    dry = typed(capfd, *COMMAND, *limit, "--dry-run")
+    dry = typed(capfd, *COMMAND, *limit, "--dry-run", "--phase", "train")
+    assert dry.stderr.count("note: training phase") == 1
     assert dry.code == 0
     assert f"would write 100 rows, 409.6 kB to {NAMES[0]} " in dry.stdout
     assert f"would write 100 rows, 452.0 kB to {NAMES[1]} " in dry.stdout

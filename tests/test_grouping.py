@@ -15,7 +15,6 @@ from layerprobe.errors import ModelError
 from layerprobe.grouping import divided
 from layerprobe.options import Options
 from layerprobe.pipeline import plan
-from layerprobe.sinks import rows as sink_rows
 from layerprobe.sinks import unfinished
 from layerprobe.summary import outlook, summary
 
@@ -128,7 +127,6 @@ def test_stopped_between_groups_and_gone_on_with(monkeypatch, name, when):
     assert one.nonfinite["conv1"].nan > 0
     given["max_memory"] = limit(one, 16)
     with monkeypatch.context() as patch:
-        patch.setattr(sink_rows, "GROUP_BYTES", 1)
         patch.setattr(stages, "_BLOCK_BYTES", 1)  # a batch
         with plan("cnn.h5", layers, "x.npy", "none.h5", Options(**given)) as planned:
             groups = len(planned.passes)

@@ -34,7 +34,7 @@ def carry_out(work: Callable[..., Report], *, as_json: bool, streams: bool = Fal
         streams: Whether standard output has rows: the report goes to stderr then.
     """
     report = _watched(work)
-    _say(report)
+    _say(report, set())
     said = json.dumps(report.to_json(), indent=1) if as_json else _summary(report)
     click.echo(said, err=streams)
 
@@ -60,9 +60,9 @@ def carry_out_passes(work: Callable[..., Iterator[Report]], *, as_json: bool) ->
         now.update(told)
         return next(reports, None)
 
-    told = []
+    told, said = [], set[str]()
     while (report := _watched(following)) is not None:
-        _say(report)
+        _say(report, said)
         told.append(report.to_json())
         if not as_json:
             click.echo(_summary(report))
@@ -70,11 +70,14 @@ def carry_out_passes(work: Callable[..., Iterator[Report]], *, as_json: bool) ->
         click.echo(json.dumps(told[0] if len(told) == 1 else {"passes": told}, indent=1))
 
 
-def _say(report: Report) -> None:
+def _say(report: Report, said: set[str]) -> None:
+    """Print what there is to say besides, unless it was said before."""
     from layerprobe.summary import remarks
 
     for line in remarks(report):
-        click.echo(printable(line), err=True)
+        if line not in said:
+            click.echo(printable(line), err=True)
+        said.add(line)
 
 
 def _summary(report: Report) -> str:
