@@ -16,7 +16,7 @@ from layerprobe.batch_size import LARGEST, SMALLEST, rows_a_pass
 from layerprobe.errors import ModelError
 from layerprobe.feed import Feed
 from layerprobe.layers import LayerOutput
-from layerprobe.memory import default_memory, held_memory
+from layerprobe.memory import default_memory, give_back_freed, held_memory
 from layerprobe.options import Options
 from layerprobe.passes import Pass
 from layerprobe.preparing import Prepared
@@ -144,6 +144,8 @@ def group(
         counts = tuple(begun.get("groups", counts))
     elif demand is not None:
         counts = demand.divided(smallest)
+    if len(counts) > 1:
+        give_back_freed()  # a group's results, before the next group's are there
     passes = prepared.passes(counts)
     if size is None:
         most = LARGEST if demand is None else min(LARGEST, demand.largest_batch(counts))

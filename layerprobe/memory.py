@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+
+_MMAP_THRESHOLD = -3  # of glibc's mallopt
+_LARGE = 4 << 20
 
 
 def peak_memory() -> int | None:
@@ -33,6 +37,17 @@ def held_memory() -> int | None:
         _, resident, shared = Path("/proc/self/statm").read_text().split()[:3]
         return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
     return peak_memory()
+
+
+def give_back_freed() -> None:
+    """Let what is freed go back to the system at once, if it is large, from here on.
+
+    The C library of Linux keeps freed pieces of up to 32 MiB, for later ones; where threads take
+    and free results of that size by turns, what it keeps can be several times what is in use.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):  # a C library without it
+            ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def machine_memory() -> int | None:
