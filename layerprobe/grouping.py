@@ -103,8 +103,8 @@ class Demand:
         return ModelError(
             f"{row.address} takes about {in_units(self.of(size, batch))} of memory for a batch of "
             f"{batch} rows, with what it is computed from.",
-            expected=f"at most {in_units(max(0, self.room))}: of {in_units(self.limit)} the "
-            f"engine and the model hold {in_units(self.held)}",
+            expected=f"at most {in_units(max(0, self.room))}: of {in_units(self.limit)} the engine "
+            f"and the model hold {in_units(self.held)}, and may take {in_units(ENGINE)} more",
             fix=f"{smaller} it smaller with --reduce or --select, or raise --max-memory.",
             exit_code=77,
             address=row.address,
