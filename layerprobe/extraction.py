@@ -108,17 +108,13 @@ def extract(  # noqa: PLR0913 - what, on what, where to, and whom to tell
     return one.told(report)
 
 
-def extract_passes(  # noqa: PLR0913 - as for extract
+def extract_passes(
     model: str | Path,
     layers: str | int | Sequence[str | int],
     input: Given | None = None,  # noqa: A002 - the word the command line uses
     output: str | Path | None = None,
     *,
     max_disk: int,
-    start: str | Sequence[str] = (),
-    progress: Progress | None = None,
-    announce: Announce | None = None,
-    dry_run: bool = False,
     **options: Any,
 ) -> Iterator[Report]:
     """Write activations as several dumps, none of which takes more than so many bytes.
@@ -129,17 +125,14 @@ def extract_passes(  # noqa: PLR0913 - as for extract
     one may be moved away.
 
     Args:
-        model: As for `extract`, and so are all that are not listed here.
-        layers: What to extract.
-        input: Rows; not a stream that can be read once.
+        model: A model file.
+        layers: Addresses, or patterns of addresses.
+        input: Rows; not a stream, which can be read once.
         output: A name; not a stream.
         max_disk: The most bytes that a dump may take, uncompressed, less what a container adds.
-        start: Addresses to start from.
-        progress: Called with the rows done and the rows in all of each dump.
-        announce: Called before each dump with its report.
-        dry_run: Write nothing.
-        **options: As for `extract`; pass_number for one of them alone. With resume those that are
-            complete are left alone, and the others written, or gone on with.
+        **options: As for `extract`, start, progress, announce and dry_run among them; pass_number
+            for one dump alone. With resume those that are complete are left alone, and the others
+            written, or gone on with.
 
     Yields:
         What was written, when it is complete; `disk_pass` says which it is.
@@ -159,9 +152,10 @@ def extract_passes(  # noqa: PLR0913 - as for extract
     """
     from layerprobe.disk_passes import add_state, chosen, options_of
 
+    start, dry_run = options.pop("start", ()), options.pop("dry_run", False)
+    how = _How(options.pop("progress", None), options.pop("announce", None), dry_run)
     given, wanted = _asked(layers, start, {**options, "max_disk": max_disk})
     passes = chosen(_divided(model, wanted, input, output, given), given)
-    how = _How(progress, announce, dry_run)
     for at, one in enumerate(passes):
         if dry_run:
             yield one.report

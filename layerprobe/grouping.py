@@ -103,8 +103,8 @@ class Demand:
         return ModelError(
             f"{row.address} takes about {in_units(self.of(size, batch))} of memory for a batch of "
             f"{batch} rows, with what it is computed from.",
-            expected=f"at most {in_units(max(0, self.room))}: of {in_units(self.limit)} the "
-            f"engine and the model hold {in_units(self.held)}",
+            expected=f"at most {in_units(max(0, self.room))}: of {in_units(self.limit)} the engine "
+            f"and the model hold {in_units(self.held)}, and may take {in_units(ENGINE)} more",
             fix=f"{smaller} it smaller with --reduce or --select, or raise --max-memory.",
             exit_code=77,
             address=row.address,
@@ -118,7 +118,7 @@ def group(
     wanted: Sequence[LayerOutput],
     way: Sequence[LayerOutput],
     feeds: Sequence[Feed],
-    rows: int,
+    whole: tuple[int, int],
     begun: Mapping[str, Any],
     options: Options,
 ) -> tuple[list[Pass], Grouping]:
@@ -129,13 +129,14 @@ def group(
         wanted: The layer outputs.
         way: All that they are computed from.
         feeds: What a batch is made of.
-        rows: How many rows there are.
+        whole: The first row of all shards together, and the one after the last.
         begun: What an output that is gone on with was begun with: it keeps its groups.
         options: What was asked for: batch size, memory.
 
     Raises:
         ModelError: A layer output does not fit into the memory (exit code 77).
     """
+    rows = whole[1] - whole[0]
     size = _known_size(prepared, rows, begun, options)
     smallest = size or min(SMALLEST, rows)
     demand = _demand(prepared, wanted, way, feeds, options)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from layerprobe.backend import engine as engines
 from layerprobe.checks import check_data
@@ -32,7 +32,7 @@ from layerprobe.modelfile import ModelFile, open_model
 from layerprobe.options import Options
 from layerprobe.outputs import Output
 from layerprobe.passes import Pass
-from layerprobe.preparing import prepare
+from layerprobe.preparing import Prepared, prepare
 from layerprobe.probing import Forecast, Probe, probe
 from layerprobe.report import Report, cast_notes
 from layerprobe.resuming import call_of
@@ -40,6 +40,9 @@ from layerprobe.scales import known_scales
 from layerprobe.shards import shard_rows
 from layerprobe.sinks import Dataset
 from layerprobe.timing import Times
+
+if TYPE_CHECKING:
+    from layerprobe.backend.model import Model
 
 
 @dataclass
@@ -161,13 +164,10 @@ def plan(
         undo.callback(close_feeds, feeds)
         finished = target.check(wanted, file, feeds, options)
         whole = check_data(file, wanted, begin, feeds, options)
-        selected = _engine(options)
-        built = build(file, selected, reading_of(options), options.custom_objects)
-        prepared = prepare(built, begin, feeds, wanted, selected, options)
+        selected, built, prepared = _prepared(file, begin, feeds, wanted, options)
         begun = target.begun(finished, options)
         way = file.table.needed(wanted, begin)
-        count = whole[1] - whole[0]
-        passes, grouping = group(prepared, wanted, way, feeds, count, begun, options)
+        passes, grouping = group(prepared, wanted, way, feeds, whole, begun, options)
         rows = shard_rows(whole, grouping.batch_size, options.part)
         found = probe(passes, feeds, rows, grouping.batch_size, options, known_scales(begun))
         target.check_room(found.datasets, options)
@@ -215,7 +215,16 @@ def _selected(
     return file, wanted, begin
 
 
-def _engine(options: Options) -> engines.Selected:
-    return engines.select(
+def _prepared(
+    file: ModelFile,
+    begin: Sequence[LayerOutput],
+    feeds: Sequence[Feed],
+    wanted: Sequence[LayerOutput],
+    options: Options,
+) -> tuple[engines.Selected, Model, Prepared]:
+    """Load the engine and the model on it; return them, and all outputs as they are stored."""
+    selected = engines.select(
         options.backend, device=options.device, threads=options.threads, quiet=options.quiet
     )
+    built = build(file, selected, reading_of(options), options.custom_objects)
+    return selected, built, prepare(built, begin, feeds, wanted, selected, options)

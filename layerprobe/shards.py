@@ -83,7 +83,7 @@ def shard_size(whole: tuple[int, int], batch_size: int, shard: tuple[int, int] |
 
     Example:
         >>> shard_size((5, 105), 32, (1, 3)), shard_size((5, 105), 32, None)
-        (64, 100)
+        (36, 100)
     """
     if shard is None:
         return whole[1] - whole[0]

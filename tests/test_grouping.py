@@ -61,11 +61,15 @@ HOW = {
     "int8": {"dtype": "int8"},
     "reduced": {"reduce": "norm"},
     "largest": {"topk": 2, "layers": ["conv1", "pool1", "norm2", "flat", "logits"]},
+    "a shard": {"shard": "2/3"},
+    "rows": {"rows": (3, 95), "batch_size": 10},
+}
+
+
+TRAINING = {
     "training": {"phase": "train", "seed": 3},
     "int8 in training": {"phase": "train", "dtype": "int8"},
     "samples": {"mc_samples": 3, "seed": 1},
-    "a shard": {"shard": "2/3"},
-    "rows": {"rows": (3, 95), "batch_size": 10},
 }
 
 
@@ -76,7 +80,19 @@ def test_the_bytes_of_one_pass(how):
 
     JAX and OpenVINO fuse layers that nobody asks for, and the last digit may be another.
     """
-    options = {"rows": (0, 200), "batch_size": 32} | HOW[how]
+    compare(HOW[how])
+
+
+@pytest.mark.engine("tensorflow", "jax", "torch")
+@pytest.mark.parametrize("how", TRAINING)
+def test_the_random_numbers_of_one_pass(how):
+    """A group's layers are a part of those that draw, and draw what they would among all."""
+    compare(TRAINING[how])
+
+
+def compare(how):
+    """Extract at once and in groups, and compare."""
+    options = {"rows": (0, 200), "batch_size": 32} | how
     layers = options.pop("layers", LAYERS)
     one = layerprobe.extract("cnn.h5", layers, "digits.npy", "one.h5", **options)
     memory = limit(one, options["batch_size"])
