@@ -161,6 +161,18 @@ def test_a_layer_that_cannot_run_is_named() -> None:
     assert len(str(refused.value)) < 500
 
 
+def test_inputs_among_the_layers_are_extracted(samples: Path, tmp_path: Path) -> None:
+    """In a process of its own: OpenVINO crashed on the second batch, whose memory is another."""
+    path = tmp_path / "all.h5"
+    data = samples / "data" / "digits.npy"
+    options = ("--rows", "0:300", "--backend", "openvino", "-o", path)
+    model = samples / "digits_cnn.h5"
+    done = shell("extract", model, "-l", "all", "--input", data, *options, cwd=tmp_path)
+    assert done.code == 0, done
+    with layerprobe.open_dump(path) as dump:
+        np.testing.assert_array_equal(dump["images"][:].ravel(), np.load(data)[:300].ravel())
+
+
 def test_there_is_no_gpu() -> None:
     """Keras runs OpenVINO on the CPU alone, so a GPU is refused."""
     with pytest.raises(BackendError, match="openvino sees 0 GPUs"):

@@ -111,7 +111,8 @@ class _Traced(NamedTuple):
     def run(self, values: Sequence[Any]) -> list[Any]:
         """Return the results in their dtypes."""
         fed = [np.asarray(v, "float32") if v.dtype.name == "bfloat16" else v for v in values]
-        results = self.model(fed)
+        # Shared memory is freed while OpenVINO still uses it for an output that is an input.
+        results = self.model(fed, share_inputs=False)
         return [np.array(results[at], dtype) for at, dtype in enumerate(self.dtypes)]
 
 
