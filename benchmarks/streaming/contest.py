@@ -61,7 +61,7 @@ def main() -> None:
 def _layerprobe(planned: pipeline.Plan, folder: Path) -> dict[str, Callable[[], object]]:
     def extract(output: Path) -> None:
         # A plan brings its first batches along, computed before the clock starts.
-        first = Probe([], planned.datasets, [])
+        first = Probe([], planned.datasets, planned.first.dtypes, [])
         run(dataclasses.replace(planned, target=Output(output, None), first=first))
 
     return {

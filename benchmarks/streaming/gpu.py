@@ -85,7 +85,7 @@ def _measure(folder: Path, batch_size: int, repeats: int) -> None:
             for number in range(-(-len(images) // size)):
                 planned.passes[0]([kept[number % len(kept)]], 0)
             loop = time.perf_counter() - began
-            first = Probe([], planned.datasets, [])
+            first = Probe([], planned.datasets, planned.first.dtypes, [])
             target = Output(folder / f"{turn}.h5", None)
             with _sampled() as samples:
                 report = run(dataclasses.replace(planned, target=target, first=first))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from layerprobe.sinks.numbers import Dataset
 from layerprobe.sinks.skeleton import Skeleton
 
 Array = npt.NDArray[Any]
-
-_WORTH_A_THREAD = 1 << 16  # bytes
 
 
 class Hdf5Container:
@@ -47,11 +44,10 @@ class Hdf5Container:
         if not begun:
             disk.create(path, self._skeleton.size)
         self._file = disk.open_file(path)
-        self._adder = ThreadPoolExecutor(1)
         try:
             self._put_structures()
             self._rows = [
-                _Chunks(self._file, self._adder, *given)
+                _Chunks(self._file, *given)
                 for given in zip(
                     datasets, self._skeleton.chunks, self._skeleton.places, strict=True
                 )
@@ -89,7 +85,6 @@ class Hdf5Container:
     def close(self) -> None:
         """Close without writing anything more."""
         self._file.close()
-        self._adder.shutdown()
         self._skeleton.close()
 
     def _put_structures(self) -> None:
@@ -104,13 +99,11 @@ class _Chunks:
     def __init__(
         self,
         file: disk.File,
-        adder: Executor,
         dataset: Dataset,
         shape: tuple[int, ...],
         places: npt.NDArray[np.int64],
     ) -> None:
         self._file = file
-        self._adder = adder
         self._dataset = dataset
         self._shape = shape
         self._places = places
@@ -197,16 +190,8 @@ class _Chunks:
     def _put(self, chunk: int, rows: Array) -> None:
         data = rows.reshape(-1).view(np.uint8).data
         place = int(self._places[chunk])
-        if len(data) < _WORTH_A_THREAD:
-            self._file.write(place, data)
-            checksum = fletcher32(data)
-        else:  # side by side, since both take about as long
-            adding = self._adder.submit(fletcher32, data)
-            try:
-                self._file.write(place, data)
-            finally:
-                checksum = adding.result()
-        self._file.write(place + len(data), memoryview(checksum))
+        self._file.write(place, data)
+        self._file.write(place + len(data), memoryview(fletcher32(data)))
         self._beginner.wrote(self._file, place, len(data))
 
     def _fill(self, rows: Array, place: int) -> None:

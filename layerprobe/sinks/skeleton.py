@@ -136,10 +136,8 @@ class _SparseFile(io.RawIOBase):
 
 def _is_zeros(data: memoryview) -> bool:
     """Tell whether many bytes are all zeros; of few it is not worth knowing."""
-    whole = len(data) // 8 * 8
-    if whole < _PAGE or any(data[whole:]):
-        return False
-    return not np.frombuffer(data[:whole], np.uint64).any()
+    # The largest octet: NumPy finds it several times as fast as whether there is any.
+    return len(data) >= _PAGE and not np.frombuffer(data, np.uint8).max()
 
 
 def _cut(start: int, count: int) -> Iterator[tuple[int, slice, slice]]:
