@@ -8,6 +8,7 @@ wrong: it knows best what to say of it.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ def direct(
         found.append((stored.chunk_offset[0], stored.byte_offset))
         plain &= stored.filter_mask == 0 and stored.size == size
 
-    row_bytes = int(np.prod(shape[1:], dtype=object)) * dtype.itemsize
+    row_bytes = math.prod(shape[1:]) * dtype.itemsize
     size = chunk[0] * row_bytes + _CHECKSUM_BYTES
     dataset.id.chunk_iter(note)
     begins = [begin for begin, _ in sorted(found)]
@@ -93,7 +94,7 @@ class _Chunks:
         self._rows = rows
         self._places = places
         self._otherwise = otherwise
-        self._row_bytes = int(np.prod(shape[1:], dtype=object)) * dtype.itemsize
+        self._row_bytes = math.prod(shape[1:]) * dtype.itemsize
         self._checked = np.zeros(len(places), bool)
         self._held = threading.local()  # memory for a chunk: new memory is slower than the disk
 

@@ -7,6 +7,7 @@ nearest built-in error; `layerprobe.dump` makes one message of them all.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Entry:
     @property
     def nbytes(self) -> int:
         """Bytes of all rows."""
-        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def check(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         """Compare with what the file says."""

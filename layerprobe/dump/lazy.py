@@ -7,6 +7,7 @@ meaning, and holds no more in memory than what is asked for and one window of ab
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,7 +51,7 @@ class LazyArray:
         self.dtype = dtype
         self.scale = scale
         self._read = read
-        row_bytes = dtype.itemsize * int(np.prod(shape[1:], dtype=object))
+        row_bytes = dtype.itemsize * math.prod(shape[1:])
         self._window = max(1, _WINDOW_BYTES // max(1, row_bytes))
 
     @property

@@ -6,6 +6,7 @@ itself (HDF5's Fletcher-32) is left alone where the manifest's sums are close to
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -62,7 +63,7 @@ def compared(
         entry: What it says of the dataset.
     """
     every, shape = _rows_a_piece(manifest, entry), tuple(entry["shape"][1:])
-    size = every * int(np.prod(shape, dtype=object)) * dtype.itemsize
+    size = every * math.prod(shape) * dtype.itemsize
     if every > 1 and size > _MOST_BYTES:
         return None
     together = max(1, _GOOD_BYTES // max(1, size))

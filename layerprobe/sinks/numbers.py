@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,12 +43,12 @@ class Dataset:
     @property
     def nbytes(self) -> int:
         """Bytes of all rows, without what a container adds."""
-        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
-        return int(np.prod(self.row_shape, dtype=object)) * self.dtype.itemsize
+        return math.prod(self.row_shape) * self.dtype.itemsize
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Dataset:

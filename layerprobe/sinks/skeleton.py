@@ -9,6 +9,7 @@ that a power cut has torn are put back by writing them again.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -48,9 +49,7 @@ class Skeleton:
         self.chunks = [dataset.chunks or () for dataset in stored]
         self.places = [_places(dataset) for dataset in stored]
         self._sizes = [
-            int(np.prod(chunk, dtype=object)) * dataset.dtype.itemsize + CHECKSUM_BYTES
-            if chunk
-            else 0
+            math.prod(chunk) * dataset.dtype.itemsize + CHECKSUM_BYTES if chunk else 0
             for dataset, chunk in zip(datasets, self.chunks, strict=True)
         ]
 
