@@ -30,8 +30,8 @@ def many_rows(samples, tmp_path):
 
 @pytest.fixture
 def some_rows(samples, tmp_path):
-    """Return the path of 9,000 rows: seconds of work in batches of 4."""
-    return _repeated(samples, tmp_path / "some.npy", 15)
+    """Return the path of 27,000 rows: seconds of work in batches of 4."""
+    return _repeated(samples, tmp_path / "some.npy", 45)
 
 
 def _repeated(samples, path, times):
@@ -131,7 +131,7 @@ def test_a_signal_stops_after_the_batch_and_resume_goes_on(
         stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (code, "")
     found = re.fullmatch(
-        r"layerprobe: interrupted; ([\d,]+) of 9,000 rows are safe\. "
+        r"layerprobe: interrupted; ([\d,]+) of 27,000 rows are safe\. "
         r"Go on with: layerprobe resume o\.h5\n",
         without_plan(stderr),
     )
@@ -141,7 +141,7 @@ def test_a_signal_stops_after_the_batch_and_resume_goes_on(
     done = shell("resume", tmp_path / "o.h5", cwd=samples)
     assert (done.code, done.said) == (0, "")
     with layerprobe.open_dump(tmp_path / "o.h5") as dump:
-        assert dump["features"].shape[0] == 9_000
+        assert dump["features"].shape[0] == 27_000
         np.testing.assert_array_equal(dump["features"][:600], dump["features"][-600:])
     assert len(files(tmp_path)) == len(before)
     assert "is complete already" in shell("resume", "o.h5", cwd=tmp_path).stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
 from command import files, sample_folder
@@ -264,3 +265,15 @@ def test_layers_are_divided_in_their_order():
         assert all(s <= most or count == 1 for s, count in zip(sums, counts, strict=True))
         for total, end in zip(sums, ends[:-1], strict=False):
             assert total + sizes[end] > most
+
+
+@pytest.mark.parametrize("name", ["plain", "größe"])
+def test_finding_sizes_spoils_no_later_name(name):
+    """TensorFlow refuses some names of layers, and what Keras had begun with them stays open."""
+    x = keras.Input((None, 3), name="x")
+    keras.Model(x, keras.layers.Conv1D(2, 3, name=name)(x)).save("open.keras")
+    np.save("rows.npy", np.zeros((40, 7, 3), "float32"))
+    layerprobe.extract("open.keras", name, "rows.npy", "o.h5", dtype="float16")
+    later = keras.layers.Dense(1, name="later")
+    later.build((None, 2))
+    assert later.kernel.path == "later/kernel"

@@ -36,16 +36,19 @@ def _folder(tmp_path, monkeypatch):
 BUILT = """
 import keras
 x = keras.Input((8,), name="x")
-outputs = [keras.layers.RepeatVector(2**16, name=f"wide{number}")(x) for number in range(12)]
+rows = keras.layers.RepeatVector(2**16)(x)
+# Each another one: an engine computes what is the same once, and shows it twelve times.
+outputs = [keras.layers.Rescaling(number + 2.0, name=f"wide{number}")(rows) for number in range(12)]
 keras.Model(x, outputs).save("wide.keras")
 """
 MEASURED = """
-import resource, sys
+import sys
 import layerprobe
 layers, memory = sys.argv[1].split(), int(sys.argv[2])
 report = layerprobe.extract("wide.keras", layers, "rows.npy", sys.argv[3], batch_size=16,
                             compress="gzip", max_memory=memory, quiet=True)
-print(len(report.groups), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+held = open("/proc/self/status").read().partition("VmHWM:")[2].split()[0]
+print(len(report.groups), int(held) * 1024)
 """
 
 
@@ -60,6 +63,13 @@ def run(script, *arguments):
         timeout=300,
     )
     return [int(number) for number in done.stdout.split()]
+
+
+def test_the_peak_is_that_of_this_process_alone():
+    """Not of the one that started it, as getrusage() tells."""
+    large = np.ones(500 << 20, "int8")
+    (peak,) = run("from layerprobe.memory import peak_memory\nprint(peak_memory())")
+    assert 1 << 20 < peak < large.nbytes // 2
 
 
 def test_what_is_freed_goes_back():

@@ -59,16 +59,19 @@ def narrowed(tensor: Any, dtype: str | None) -> Narrowed:
     if dtype == "bfloat16" and keras.config.backend() == "openvino":
         return Narrowed(tensor)  # it would compute the layers before in bfloat16 too
     if dtype == "int8":
-        layer = _Quantise()
+        layer = Quantise()
         values, tally = layer(tensor)
-        return Narrowed(values, tally, layer.scale, _Peaks()(tensor))
+        return Narrowed(values, tally, layer.scale, Peaks()(tensor))
     if given in _HOLDS[dtype]:
         return Narrowed(ops.cast(tensor, dtype))
-    return Narrowed(*_Cast(dtype)(tensor))
+    return Narrowed(*Cast(dtype)(tensor))
 
 
-class _Counting(keras.layers.Layer):  # type: ignore[misc]
-    """A layer whose second output is the tally of `Narrowed`; it hands no mask on."""
+class Counting(keras.layers.Layer):  # type: ignore[misc]
+    """A layer whose second output is the tally of `Narrowed`; it hands no mask on.
+
+    Keras names layers after their classes, and TensorFlow refuses names that begin with "_".
+    """
 
     def __init__(self) -> None:
         super().__init__(autocast=False, dtype="float32")
@@ -78,7 +81,7 @@ class _Counting(keras.layers.Layer):  # type: ignore[misc]
         """Say that there is none."""
 
 
-class _Cast(_Counting):
+class Cast(Counting):
     """A cast to another kind of floating number; what is too large becomes Inf."""
 
     def __init__(self, target: str) -> None:
@@ -99,7 +102,7 @@ class _Cast(_Counting):
         return stored, _unless(lambda: ops.all(ops.isfinite(stored)), values, counted)
 
 
-class _Quantise(_Counting):
+class Quantise(Counting):
     """Whole steps of a scale, from -127 to 127; NaN becomes 0."""
 
     def build(self, shape: Any) -> None:
@@ -125,7 +128,7 @@ class _Quantise(_Counting):
         )
 
 
-class _Peaks(_Counting):
+class Peaks(Counting):
     """The largest finite magnitude of each channel in each row."""
 
     def call(self, values: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layerprobe.backend import compat
+from layerprobe.backend import compat, compat_state
 from layerprobe.backend.program import Program
 
 
@@ -25,7 +25,8 @@ def output_shapes(
         for shape, symbol in zip(shapes, program.plan.inputs, strict=True)
     ]
     try:
-        found = compat.output_spec(lambda *tensors: program.plan.run(tensors), fed)
+        with compat_state.names_kept():
+            found = compat.output_spec(lambda *tensors: program.plan.run(tensors), fed)
     except Exception:  # noqa: BLE001 - whatever the engine raises: the first batch will tell
         return None
     return [tuple(spec.shape) for spec in found]
