@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from layerprobe.dump import Dump, open_dump
-from layerprobe.dump.sums import summed
+from layerprobe.dump import Dump, LazyArray, open_dump
+from layerprobe.dump.sums import Piece, summed
 from layerprobe.errors import DataError, OutputError
 from layerprobe.parts import Part, joined, open_parts, stripped, understood
 from layerprobe.report import Report, finished_report
@@ -157,36 +157,35 @@ def _copied(
     with open_dump(part.path) as dump:
         if stripped(dump.manifest) != part.manifest:
             raise DataError(f"{part.path} was replaced meanwhile.", path=str(part.path))
-        for first, last in _sound(dump, datasets, at - start):
+        stored = [dump.unsummed(dataset.address) for dataset in datasets]
+        for first, last in _sound(dump, stored, at - start):
             for row in range(first, last, step):
                 end = min(row + step, last)
-                sink.write(start + row, [dump.unsummed(d.address)[row:end] for d in datasets])
+                sink.write(start + row, [array[row:end] for array in stored])
                 yield start + end
 
 
-def _sound(dump: Dump, datasets: Sequence[Dataset], at: int) -> Iterator[tuple[int, int]]:
+def _sound(dump: Dump, stored: Sequence[LazyArray], at: int) -> Iterator[tuple[int, int]]:
     """Yield the ranges of rows from some row on, each when its sums were found to be right."""
     entries = dump.manifest["datasets"]
     with understood(dump.path):
         for ranges in zip(*(summed(dump.manifest, entry) for entry in entries), strict=True):
             start, stop = ranges[0][0]
             if stop > at or start == stop:
-                for dataset, (_, before, wanted) in zip(datasets, ranges, strict=True):
-                    _check_sum(dump, dataset, (start, stop), before, wanted)
+                for array, piece in zip(stored, ranges, strict=True):
+                    _check_sum(dump, array, piece)
                 yield max(start, at), stop
 
 
-def _check_sum(
-    dump: Dump, dataset: Dataset, rows: tuple[int, int], before: int, wanted: int
-) -> None:
-    stored = dump.unsummed(dataset.address)
-    found = sum_of(lambda start, stop: stored[start:stop], rows, dataset.row_bytes, before)
+def _check_sum(dump: Dump, stored: LazyArray, piece: Piece) -> None:
+    rows, before, wanted = piece
+    found = sum_of(lambda start, stop: stored[start:stop], rows, stored.row_bytes, before)
     if found != wanted:
         raise DataError(
-            f"{dump.path} is damaged: rows {rows[0]:,} to {rows[1]:,} of {dataset.address!r} are "
+            f"{dump.path} is damaged: rows {rows[0]:,} to {rows[1]:,} of {stored.address!r} are "
             "not what was written.",
             expected=f"the checksum {wanted:08x}; it is {found:08x}",
             fix="Copy it again from where it is whole, or extract it again.",
             path=str(dump.path),
-            address=dataset.address,
+            address=stored.address,
         )

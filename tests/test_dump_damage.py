@@ -12,6 +12,7 @@ import pytest
 from dumps import OUTPUTS, ROWS, opened, written
 
 from layerprobe.dump import open_dump
+from layerprobe.dump.verify import verify
 from layerprobe.errors import DataError
 
 
@@ -105,6 +106,17 @@ def test_a_dataset_without_rows_is_refused(output):
     """Every dataset has rows, if only of one value each."""
     change(written(output), lambda manifest: manifest["datasets"][0].update(shape=[]))
     assert "'a' has the shape ()" in refusal(output)
+
+
+@pytest.mark.parametrize("every", [0, -5, "x", None])
+def test_sums_that_stand_nowhere_are_refused(output, every):
+    """Before a row is believed; only Zarr, which has checksums of its own, is read without them."""
+    change(written(output), lambda manifest: manifest.update(rows_a_mark=every))
+    with pytest.raises(DataError, match="cannot be read"):
+        verify(output)
+    if output.suffix != ".zarr":
+        with open_dump(output) as dump, pytest.raises(DataError, match="cannot be read"):
+            dump["a"][0]
 
 
 def test_a_dump_of_unequal_rows_is_refused(output):

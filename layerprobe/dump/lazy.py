@@ -51,13 +51,17 @@ class LazyArray:
         self.dtype = dtype
         self.scale = scale
         self._read = read
-        row_bytes = dtype.itemsize * math.prod(shape[1:])
-        self._window = max(1, _WINDOW_BYTES // max(1, row_bytes))
+        self._window = max(1, _WINDOW_BYTES // max(1, self.row_bytes))
 
     @property
     def ndim(self) -> int:
         """The number of axes, that of the rows included."""
         return len(self.shape)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.dtype.itemsize * math.prod(self.shape[1:])
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -108,18 +108,21 @@ class _Compared:
         at = start
         while at < stop:
             number = at // self._every
-            if self._right[number]:
-                later = np.flatnonzero(~self._right[number:])
-                number = number + int(later[0]) if len(later) else len(self._right)
-                end = min(stop, number * self._every)
-                self._fill(at, end, rows[at - start : end - start])
-            else:
-                end = min(stop, (number + 1) * self._every)
-                self._fill(at, end, rows[at - start : end - start])
-                self._compare(self._pieces[number], rows[at - start : end - start], at, end)
+            known = bool(self._right[number])
+            after = self._first_unknown(number) if known else number + 1
+            end = min(stop, after * self._every)
+            part = rows[at - start : end - start]
+            self._fill(at, end, part)
+            if not known:
+                self._compare(self._pieces[number], part, at, end)
                 self._right[number] = True
             at = end
         return rows
+
+    def _first_unknown(self, number: int) -> int:
+        """Return the first piece from some number on that was not compared yet."""
+        later = np.flatnonzero(~self._right[number:])
+        return number + int(later[0]) if len(later) else len(self._right)
 
     def _compare(self, piece: Piece, rows: Array, start: int, stop: int) -> None:
         """Compare a piece with its sum; the rows that were read already are not read again."""
@@ -150,4 +153,7 @@ def _joined(pieces: Sequence[Piece], count: int) -> list[Piece]:
 
 
 def _rows_a_piece(manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> int:
-    return int(manifest.get("rows_a_mark", max(1, entry["shape"][0])))
+    every = int(manifest.get("rows_a_mark", max(1, entry["shape"][0])))
+    if every < 1:
+        raise ValueError(f"its sums stand {every} rows apart")
+    return every

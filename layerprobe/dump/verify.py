@@ -9,6 +9,7 @@ from pathlib import Path
 
 from layerprobe.dump import open_dump
 from layerprobe.dump.lazy import LazyArray
+from layerprobe.dump.manifest import damage
 from layerprobe.dump.sums import summed
 from layerprobe.errors import DataError
 from layerprobe.sinks import sum_of
@@ -82,21 +83,19 @@ def verify(path: str | os.PathLike[str]) -> Verification:
         ()
     """
     with open_dump(path) as dump:
-        pieces = [
-            (dump.unsummed(entry["address"]), *piece)
-            for entry in dump.manifest["datasets"]
-            for piece in summed(dump.manifest, entry)
-        ]
+        # One reader for all pieces of a dataset: it remembers what it has unpacked.
+        datasets = [(dump.unsummed(d["address"]), d) for d in dump.manifest["datasets"]]
+        with damage(dump.path):
+            pieces = [
+                (rows, *piece) for rows, entry in datasets for piece in summed(dump.manifest, entry)
+            ]
         faults = tuple(fault for piece in pieces for fault in _checked(*piece))
         return Verification(dump.path, dump.rows, len(dump), len(pieces), faults)
 
 
 def _checked(rows: LazyArray, piece: tuple[int, int], before: int, wanted: int) -> Iterator[Fault]:
-    row_bytes = rows.dtype.itemsize
-    for size in rows.shape[1:]:
-        row_bytes *= size
     try:
-        found = sum_of(lambda start, stop: rows[start:stop], piece, row_bytes, before)
+        found = sum_of(lambda start, stop: rows[start:stop], piece, rows.row_bytes, before)
     except DataError as error:
         yield Fault(rows.address, *piece, str(error).partition("\n")[0])
         return
