@@ -74,7 +74,7 @@ def _knee(passes: Sequence[Pass], feeds: Sequence[Feed], most: int, memory: int 
 
 def _seconds(passes: Sequence[Pass], feeds: Sequence[Feed], size: int) -> float:
     """Return how long a batch takes, without what its first one takes to compile."""
-    batch = made_up(feeds, size)
+    batch = _made_up(feeds, size)
 
     def compute() -> None:
         for each in passes:
@@ -90,7 +90,7 @@ def _seconds(passes: Sequence[Pass], feeds: Sequence[Feed], size: int) -> float:
     return min(taken, default=time.perf_counter() - began)
 
 
-def made_up(feeds: Sequence[Feed], size: int) -> list[Array]:
+def _made_up(feeds: Sequence[Feed], size: int) -> list[Array]:
     """Return rows for each input that nobody has given, to be measured with."""
     specs = [
         TensorSpec(feed.spec.name, (None, *feed.source.shape[1:]), feed.spec.dtype)

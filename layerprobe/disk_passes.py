@@ -14,6 +14,7 @@ from pathlib import Path
 from layerprobe.errors import OutputError
 from layerprobe.grouping import divided
 from layerprobe.options import Options
+from layerprobe.outputs import default_name
 from layerprobe.pipeline import Plan
 from layerprobe.report import Report
 from layerprobe.shards import marked, shard_name, shard_size
@@ -74,7 +75,7 @@ def find_passes(planned: Plan, output: str | Path | None) -> list[DiskPass]:
         if size > limit:
             raise _too_large(address, size, rows, limit)
     counts = divided(sizes, limit)
-    base = Path(output) if output else Path(f"{planned.model.path.stem}-activations.h5")
+    base = Path(output) if output else default_name(planned.model.path)
     return list(_passes(planned, counts, each, base))
 
 

@@ -29,6 +29,11 @@ from layerprobe.sinks import (
 )
 
 
+def default_name(model: Path) -> Path:
+    """Return what a dump of all rows is called where no name is given: after the model file."""
+    return Path(f"{model.stem}-activations.h5")
+
+
 @dataclass(frozen=True)
 class Output:
     """A dump by its final name, or a stream.
@@ -46,7 +51,7 @@ class Output:
     @classmethod
     def of(cls, given: str | Path | IO[bytes] | None, model: Path, options: Options) -> Self:
         """Return what was asked for; where nothing was, a file that is called after the model."""
-        default = shard_name(Path(f"{model.stem}-activations.h5"), options.part)
+        default = shard_name(default_name(model), options.part)
         # The dumps that layers are divided into have names of their own.
         return cls(*destination(given, str(default)), written=options.max_disk is None)
 

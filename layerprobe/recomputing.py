@@ -14,6 +14,7 @@ from layerprobe.batches import computed, read
 from layerprobe.dump import Dump, open_dump
 from layerprobe.errors import DataError
 from layerprobe.feed import Feed, Given
+from layerprobe.finite import all_finite
 from layerprobe.options import Options
 from layerprobe.pipeline import Plan, plan
 from layerprobe.resuming import check_own_code
@@ -197,7 +198,7 @@ def _results(
 
 
 def _is_finite(row: Array) -> bool:
-    return row.dtype.kind not in "fc" or bool(np.isfinite(row).all())
+    return row.dtype.kind not in "fc" or all_finite(row)
 
 
 def _step(dataset: Dataset, stored: Array) -> Any:

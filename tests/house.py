@@ -33,7 +33,7 @@ ALLOWED = {
     "grouping": {*_BASE, *"batch_size feed memory options passes preparing units".split()},
     "probing": {*_BASE, *"batches feed options passes scales sinks".split()},
     "counts": {"batches", "finite", "sinks"},
-    "disk_passes": {*_BASE, *"grouping options pipeline report shards sinks units".split()},
+    "disk_passes": {*_BASE, *"grouping options outputs pipeline report shards sinks units".split()},
     "report": {*_READS, *"feed batches counts probing timing".split()},
     "summary": {"counts", "report", "sinks", "units"},
     "live": {*_READS, "options"},
@@ -53,7 +53,7 @@ ALLOWED = {
     },
     "recomputing": {
         *_BASE,
-        *"batches dump feed options pipeline resuming seen sinks sources".split(),
+        *"batches dump feed finite options pipeline resuming seen sinks sources".split(),
     },
     "parts": {"errors", "dump", "resuming", "sinks"},
     "merging": {"errors", "dump", "parts", "report", "resuming", "sinks"},

@@ -117,7 +117,7 @@ def _confine(reads: Sequence[str | Path | None], writes: Sequence[Path], *, requ
     # Where there is no such file, its folder may be listed, for a hint at a similar name.
     there = [path for path in files if os.path.lexists(path)]
     gone = [path.absolute().parent for path in files if not os.path.lexists(path)]
-    for pattern in (path for path in files if glob.has_magic(str(path)) and path not in there):
+    for pattern in filter(_is_pattern, files):
         folder, matching = _beginning(pattern), glob.glob(str(pattern), recursive=True)  # noqa: PTH207
         gone.append(folder)
         there += map(Path, matching) if len(matching) <= _MOST_MATCHING else [folder]
@@ -140,8 +140,11 @@ def _meant(given: str) -> Iterator[Path]:
         texts.append(texts[-1].partition("=")[2])
     files = [Path(name) for text in texts if (name := text.partition("::")[0])]
     there = [path for path in files if os.path.lexists(path)]
-    patterns = [path for path in files if glob.has_magic(str(path)) and path not in there]
-    yield from [*there, *patterns] or files
+    yield from [*there, *filter(_is_pattern, files)] or files
+
+
+def _is_pattern(path: Path) -> bool:
+    return glob.has_magic(str(path)) and not os.path.lexists(path)
 
 
 def _beginning(pattern: Path) -> Path:
