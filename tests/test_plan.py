@@ -41,6 +41,22 @@ def test_values_are_dropped_after_their_last_use() -> None:
     assert most_values_held(make_plan(model.inputs, wanted)) == 4
 
 
+def test_branches() -> None:
+    """Layers with weights that do not wait for each other; a nested model may hold such."""
+    Dense, Add = keras.layers.Dense, keras.layers.Add  # noqa: N806 - classes
+    x = keras.Input((2,), name="x")
+    first = Dense(2, name="first")(x)
+    residual = Add(name="residual")([first, Dense(2, name="second")(first)])
+    two = Add(name="two")([Dense(2, name="a")(residual), Dense(2, name="b")(residual)])
+    nested = keras.Sequential([keras.Input((2,)), Dense(2)], name="nested")
+    model = wrapped(keras.Model(x, nested(two)))
+    for address, branches in (("residual", False), ("a", False), ("two", True)):
+        assert make_plan(model.inputs, [model[address]]).branches is branches, address
+    last = model.outputs[0]
+    assert make_plan([model["two"]], [last]).branches
+    assert not make_plan(model.inputs, [model["x"]]).branches
+
+
 def test_only_the_calls_between_are_planned() -> None:
     """From the middle to the middle: no call before the start or after the end."""
     model = chain(20)

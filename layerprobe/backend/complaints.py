@@ -20,7 +20,9 @@ _OUT_OF_MEMORY = re.compile(
     r"RESOURCE_EXHAUSTED|OOM when allocating|out of memory|can't allocate memory", re.IGNORECASE
 )
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
-_PLACES = re.compile(r"\[\[\{\{node .*?\}\}\]\]|\[Op:[^\]]*\]")
+_PLACES = re.compile(
+    r"\[\[\{\{node .*?\}\}\]\]|\{\{function_node [^}]*\}\}|\[Op:[^\]]*\]| name: *$"
+)
 
 
 def in_one_line(error: BaseException, limit: int = 300) -> str:

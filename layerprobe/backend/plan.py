@@ -161,6 +161,24 @@ class Plan:
         return call
 
     @cached_property
+    def branches(self) -> bool:
+        """Whether layers with weights may run side by side; inside a nested model that may be."""
+        depths: dict[int, int] = {}  # of values: layers with weights one after another before them
+        met: set[int] = set()
+        for step in self.steps:
+            depth = max((depths.get(slot, 0) for slot in step.takes), default=0)
+            operation = getattr(step.call, "operation", None)
+            if getattr(operation, "layers", None):
+                return True
+            if getattr(operation, "weights", None):
+                depth += 1
+                if depth in met:
+                    return True
+                met.add(depth)
+            depths.update((slot, depth) for slot, _ in step.gives)
+        return False
+
+    @cached_property
     def watched(self) -> frozenset[int]:
         """The slots that gradients are taken with respect to."""
         return frozenset(slot for n in self.gradients for slot in self.steps[n].takes[1:])
