@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from layerprobe.batches import Stored
 from layerprobe.finite import all_finite
 from layerprobe.sinks import Dataset
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass
@@ -31,17 +34,19 @@ class Counts:
     def __bool__(self) -> bool:
         return bool(self.nan or self.inf or self.overflow)
 
-    def add(self, stored: Stored) -> None:
-        """Count those of some more rows."""
-        array, tally = stored
-        if tally is not None:
-            nan, inf, overflow = map(int, tally.sum(0, dtype=np.int64))
+    def add(self, rows: Array) -> None:
+        """Count those of some more rows, which show them."""
+        if rows.dtype.kind not in "biu" and not all_finite(rows):
+            self.nan += int(np.isnan(rows).sum())
+            self.inf += int(np.isinf(rows).sum())
+
+    def add_tally(self, stored: Stored) -> None:
+        """Count those of some more rows that were counted as they were computed."""
+        if stored.tally is not None:
+            nan, inf, overflow = map(int, stored.tally.sum(0, dtype=np.int64))
             self.nan += nan
-            self.inf += inf + (overflow if array.dtype.kind != "i" else 0)
+            self.inf += inf + (overflow if stored.rows.dtype.kind != "i" else 0)
             self.overflow += overflow
-        elif array.dtype.kind not in "biu" and not all_finite(array):
-            self.nan += int(np.isnan(array).sum())
-            self.inf += int(np.isinf(array).sum())
 
     def warnings(self, dataset: Dataset) -> Iterator[str]:
         """Yield what to tell of them, a line each."""

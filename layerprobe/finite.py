@@ -19,6 +19,11 @@ def all_finite(array: np.ndarray[Any, Any]) -> bool:
         (True, False)
     """
     bits = _EXPONENTS.get(array.dtype.name)
-    if bits is None or not array.dtype.isnative:
-        return bool(np.isfinite(array).all())
-    return int((array.view(np.uint16) & bits).max(initial=0)) != bits
+    if bits is not None and array.dtype.isnative:
+        return int((array.view(np.uint16) & bits).max(initial=0)) != bits
+    if array.dtype.kind == "c":
+        return all_finite(array.real) and all_finite(array.imag)
+    # NaN is the largest and the smallest of whatever it is among, and nothing has to be written.
+    return not array.size or bool(
+        np.isfinite(np.maximum.reduce(array, None)) and np.isfinite(np.minimum.reduce(array, None))
+    )

@@ -117,17 +117,27 @@ def _store(
     stored = [as_stored(*column) for column in columns]
     if planned.options.fail_on_nan:
         check_finite(stored, datasets, at)
+    now: list[list[int]] = []
+
+    def look(index: int, rows: Array) -> None:
+        if stored[index - first].tally is None:
+            counts[index].add(rows)
+
+    def state() -> dict[str, object]:
+        """Return what a run that goes on after these rows has to know."""
+        marks = [feed.seen.mark(end) for feed in planned.feeds]
+        return {"counts": now or _numbers(counts), "inputs": marks}
+
     for count, part in zip(counts[chosen], stored, strict=True):
-        count.add(part)
-    # As they are now: those of the groups that come first run ahead of the rows that count.
-    now = [[count.nan, count.inf, count.overflow] for count in counts]
+        count.add_tally(part)
     rows = [part.rows for part in stored]
-    sink.write(at - planned.rows[0], rows, partial(_state, planned, end, now), first=first)
+    sink.write(at - planned.rows[0], rows, state, first=first, look=look)
+    # As they are now: those of the groups that come first run ahead of the rows that count.
+    now += _numbers(counts)
 
 
-def _state(planned: Plan, row: int, counts: Sequence[Sequence[int]]) -> dict[str, object]:
-    """Return what a run that goes on at a row has to know."""
-    return {"counts": counts, "inputs": [feed.seen.mark(row) for feed in planned.feeds]}
+def _numbers(counts: Sequence[Counts]) -> list[list[int]]:
+    return [[count.nan, count.inf, count.overflow] for count in counts]
 
 
 def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Progress) -> None:

@@ -113,9 +113,10 @@ def test_sums_and_marks_dataset_by_dataset():
     sums = Sums(3, 5)
     arrays = [np.ascontiguousarray(x) for x in ARRAYS]
     for start, stop in ((0, 4), (4, 4), (4, 15), (15, 23)):
-        for array in arrays:
+        for index, array in enumerate(arrays):
             assert sums.rows == start
-            sums.add([array[start:stop]])
+            sums.add(index, array[start:stop])
+        sums.count()
     assert sums.rows == 23
     assert sums.now == [zlib.crc32(array.tobytes()) for array in arrays]
     marks = [[zlib.crc32(array[:row].tobytes()) for array in arrays] for row in (5, 10, 15, 20)]

@@ -105,12 +105,14 @@ class Sink(Protocol):
         state: Callable[[], object] | None = None,
         *,
         first: int | None = None,
+        look: Callable[[int, npt.NDArray[Any]], object] | None = None,
     ) -> None:
         """Write the next rows, from `start` on: one array a dataset, all of the same length.
 
         `state` returns, as JSON has it, what a run that goes on after them wants to know. With
         `first` the arrays are for some of the datasets, from that number on: the ones after those
         that have these rows already. The rows count as written when the last dataset has them.
+        `look` is called with the number of each dataset and its rows, a piece at a time.
         """
 
     def commit(self, manifest: Mapping[str, object]) -> None:

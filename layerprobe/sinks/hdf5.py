@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from layerprobe.sinks import disk
 from layerprobe.sinks.fletcher import fletcher32
-from layerprobe.sinks.numbers import Dataset
+from layerprobe.sinks.numbers import Dataset, rows_at_once
 from layerprobe.sinks.skeleton import Skeleton
 
 Array = npt.NDArray[Any]
@@ -55,6 +55,10 @@ class Hdf5Container:
         except BaseException:
             self.close()
             raise
+
+    def at_once(self, index: int) -> int:
+        """Return how many rows of dataset number `index` to write at once."""
+        return self._rows[index].at_once
 
     def write(self, index: int, start: int, rows: Array) -> None:
         """Put rows of dataset number `index` at row `start`, which follows those before."""
@@ -110,6 +114,7 @@ class _Chunks:
         # A row that is larger than a chunk lies in several: tiles, which are cut at all other axes.
         sizes = zip(dataset.row_shape, shape[1:], strict=False)
         self._tiles = math.prod(-(-size // part) for size, part in sizes)
+        self.at_once = rows_at_once(shape[0] if shape else 1, dataset.row_bytes)
         self._open = np.zeros(shape, dataset.stored)
         self._at = 0
         self._unwritten = False
@@ -190,8 +195,9 @@ class _Chunks:
     def _put(self, chunk: int, rows: Array) -> None:
         data = rows.reshape(-1).view(np.uint8).data
         place = int(self._places[chunk])
+        checksum = memoryview(fletcher32(data))  # first, while the rows are in the cache
         self._file.write(place, data)
-        self._file.write(place + len(data), memoryview(fletcher32(data)))
+        self._file.write(place + len(data), checksum)
         self._beginner.wrote(self._file, place, len(data))
 
     def _fill(self, rows: Array, place: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from layerprobe.sinks import disk
-from layerprobe.sinks.numbers import Dataset
+from layerprobe.sinks.numbers import Dataset, rows_at_once
 
 Array = npt.NDArray[Any]
 
@@ -48,6 +48,10 @@ class NpyContainer:
                 disk.create(path, len(head) + dataset.nbytes, head)
             elif path.stat().st_size != len(head) + dataset.nbytes:
                 raise OSError(None, f"{path} has another size than it was made with", str(path))
+
+    def at_once(self, index: int) -> int:
+        """Return how many rows of dataset number `index` to write at once."""
+        return rows_at_once(1, self._datasets[index].row_bytes)
 
     def write(self, index: int, start: int, rows: Array) -> None:
         """Put rows of dataset number `index` at row `start`."""

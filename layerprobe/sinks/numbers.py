@@ -14,6 +14,7 @@ from zlib_ng import zlib_ng  # the same CRC-32 as the standard library's, ten ti
 Array = npt.NDArray[Any]
 
 _MARK_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 20  # so much stays in a processor's own cache
 _MOST_MARKS = 100_000  # of all datasets together: the manifest holds them
 
 
@@ -118,32 +119,57 @@ class Sums:
         self.rows = 0
         self.now = [0] * count
         self.marks: list[list[int]] = []
-        self._coming: list[list[int]] = []  # of each dataset so far: at every mark, and at the end
+        self._begin()
 
-    def add(self, arrays: Sequence[Array]) -> None:
-        """Take some more rows of the next datasets, C-ordered and as they are stored."""
-        for rows in arrays:
-            self._coming.append([*self._sums(rows, self.now[len(self._coming)])])
-        if len(self._coming) == len(self.now):
-            *marks, now = zip(*self._coming, strict=True)
-            self.marks += map(list, marks)
-            self.rows, self.now = self.rows + len(arrays[0]), [*now]
-            self._coming = []
+    def add(self, index: int, rows: Array) -> None:
+        """Take some more rows of dataset number `index`, C-ordered and as they are stored."""
+        for start, piece in pieces(self._come[index], rows, self.every):
+            self._sums[index] = checksum(piece, self._sums[index])
+            self._come[index] = start + len(piece)
+            if self._come[index] % self.every == 0:
+                self._passed[index].append(self._sums[index])
 
-    def _sums(self, rows: Array, now: int) -> Iterator[int]:
-        """Yield the sum of a dataset at each mark within some more rows, and behind the last."""
-        at = 0
-        while at < len(rows):
-            to = min(len(rows), at + self.every - (self.rows + at) % self.every)
-            now = checksum(rows[at:to], now)
-            at = to
-            if (self.rows + at) % self.every == 0:
-                yield now
-        yield now
+    def count(self) -> None:
+        """Count the rows that were taken, as many of each dataset."""
+        self.rows = self._come[0]
+        self.now = self._sums
+        self.marks += map(list, zip(*self._passed, strict=True))
+        self._begin()
 
     def restore(self, rows: int, now: Sequence[int], marks: Sequence[Sequence[int]]) -> None:
         """Go back to the sums of an earlier moment."""
         self.rows, self.now, self.marks = rows, [*now], [[*mark] for mark in marks]
+        self._begin()
+
+    def _begin(self) -> None:
+        """Go on from the rows that count: of each dataset the rows, the sum, that at each mark."""
+        self._come = [self.rows] * len(self.now)
+        self._sums = [*self.now]
+        self._passed: list[list[int]] = [[] for _ in self.now]
+
+
+def pieces(start: int, rows: Array, step: int) -> Iterator[tuple[int, Array]]:
+    """Yield some rows in pieces that end at multiples of `step`, each with its first row's number.
+
+    Example:
+        >>> [(at, len(piece)) for at, piece in pieces(3, np.zeros(9), 4)]
+        [(3, 1), (4, 4), (8, 4)]
+    """
+    at = 0
+    while at < len(rows):
+        to = min(len(rows), at + step - (start + at) % step)
+        yield start + at, rows[at:to]
+        at = to
+
+
+def rows_at_once(chunk: int, row_bytes: int) -> int:
+    """Return how many rows to work on at once: whole chunks of so many rows, of about 1 MiB.
+
+    Example:
+        >>> rows_at_once(20, 4096), rows_at_once(20, 10**6)
+        (240, 20)
+    """
+    return chunk * max(1, _PIECE_BYTES // max(1, chunk * row_bytes))
 
 
 def sum_of(

@@ -21,7 +21,7 @@ from layerprobe.sinks import manifest as manifests
 from layerprobe.sinks.checks import check_rows, misuse
 from layerprobe.sinks.disk import disk_errors
 from layerprobe.sinks.journal import Journal, Recorded
-from layerprobe.sinks.numbers import Array, Dataset, Sums
+from layerprobe.sinks.numbers import Array, Dataset, Sums, pieces
 from layerprobe.sinks.target import Target
 
 GROUP_BYTES = 128 << 20
@@ -30,6 +30,10 @@ GROUP_SECONDS = 10.0
 
 class Container(Protocol):
     """Where rows lie until they are published."""
+
+    def at_once(self, index: int) -> int:
+        """Return how many rows of dataset number `index` to write at once."""
+        ...
 
     def write(self, index: int, start: int, rows: Array) -> None:
         """Put C-ordered rows of dataset number `index` at row `start`."""
@@ -90,6 +94,7 @@ class RowSink:
         self._marked = 0
         self._next, self._count = 0, 0  # of rows that come a few datasets at a time
         self._rows = datasets[0].shape[0]
+        self._at_once = [container.at_once(index) for index in range(len(datasets))]
         self._row_bytes = sum(dataset.row_bytes for dataset in datasets)
         self._told: Callable[[], object] = lambda: None
         self._settled_at = time.monotonic()
@@ -112,6 +117,7 @@ class RowSink:
         state: Callable[[], object] | None = None,
         *,
         first: int | None = None,
+        look: Callable[[int, Array], object] | None = None,
     ) -> None:
         """Write rows `start` to `start + n` of all datasets, or of some.
 
@@ -123,6 +129,8 @@ class RowSink:
             first: The number of the dataset that the first array is for, if they are not for all:
                 the one after those that have these rows already. The rows count as written when
                 the last dataset has them.
+            look: Called with the number of each dataset and its rows as they are stored, a piece
+                at a time: all that is done with a piece is done while it is in the cache.
 
         Raises:
             OutputError: The rows are out of order, or an array has a wrong shape or dtype (exit
@@ -138,12 +146,16 @@ class RowSink:
         ]
         with self._or_fail():
             for index, rows in enumerate(stored, self._next):
-                self._container.write(index, start, rows)
-            self._sums.add(stored)
+                for at, piece in pieces(start, rows, self._at_once[index]):
+                    if look is not None:
+                        look(index, piece)
+                    self._sums.add(index, piece)
+                    self._container.write(index, at, piece)
             self._next = (self._next + len(stored)) % len(self._datasets)
             self._count = len(stored[0])
             if self._next:
                 return
+            self._sums.count()
             if state is not None:
                 self._told = state
             waiting = (self._sums.rows - self.durable) * self._row_bytes

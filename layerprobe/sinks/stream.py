@@ -65,10 +65,13 @@ class StreamSink:
         state: Callable[[], object] | None = None,  # noqa: ARG002 - nobody goes on after it
         *,
         first: int | None = None,  # noqa: ARG002 - there is one dataset
+        look: Callable[[int, Array], object] | None = None,
     ) -> None:
         """Write the next rows; see `Sink`."""
         check_rows(self._datasets, (self.written, self._rows), start, arrays)
         rows = np.ascontiguousarray(arrays[0], dtype=self._datasets[0].stored)
+        if look is not None:
+            look(0, rows)
         self._put(rows.reshape(-1).view(np.uint8).data)
         self.written += len(rows)
 

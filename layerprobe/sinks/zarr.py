@@ -31,7 +31,7 @@ from layerprobe.sinks.grid import (
     to_text,
     unpack_index,
 )
-from layerprobe.sinks.numbers import Dataset
+from layerprobe.sinks.numbers import Dataset, rows_at_once
 from layerprobe.sinks.tail import Tail
 
 Array = npt.NDArray[Any]
@@ -75,6 +75,11 @@ class ZarrContainer:
         else:
             self._unsynced = [*self._create(), *self._tail.create()]
         self._unsynced.append(folder)
+
+    def at_once(self, index: int) -> int:
+        """Return how many rows of dataset number `index` to write at once."""
+        array = self._arrays[index]
+        return rows_at_once(array.grid.rows, array.dataset.row_bytes)
 
     def write(self, index: int, start: int, rows: Array) -> None:
         """Put rows of dataset number `index` at row `start`, which follows those before."""
