@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from layerprobe.errors import DataError
+from layerprobe.finite import all_finite
 from layerprobe.fit import check_fit, fits, text_of
 from layerprobe.layers import TensorSpec
 from layerprobe.seen import Seen
@@ -83,7 +84,7 @@ class Feed:
         rows = self.source.read(start, stop)
         self.seen.check_file(self.source.location)
         self.seen.add(rows, start)
-        if self.finite and rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        if self.finite and rows.dtype.kind == "f" and not all_finite(rows):
             raise self._misfit(rows, ~np.isfinite(rows), start, "finite numbers")
         cast = self._cast(rows, start)
         if self.limit is not None:

@@ -18,8 +18,8 @@ def all_finite(array: np.ndarray[Any, Any]) -> bool:
         >>> all_finite(np.array([1, 65504], "float16")), all_finite(np.array([1, np.inf]))
         (True, False)
     """
-    bits = _EXPONENTS.get(array.dtype.name)
-    if bits is not None and array.dtype.isnative:
+    narrow = array.dtype.itemsize == 2 and array.dtype.isnative
+    if narrow and (bits := _EXPONENTS.get(array.dtype.name)) is not None:
         return int((array.view(np.uint16) & bits).max(initial=0)) != bits
     if array.dtype.kind == "c":
         return all_finite(array.real) and all_finite(array.imag)

@@ -18,6 +18,7 @@ import numpy as np
 import xxhash
 
 from layerprobe.errors import DataError
+from layerprobe.finite import all_finite
 
 
 class Seen:
@@ -46,7 +47,7 @@ class Seen:
         for at in range(0, len(rows), step):
             piece = rows[at : at + step]
             self._digest.update(piece.data)
-            if piece.dtype.kind == "f":
+            if piece.dtype.kind == "f" and not all_finite(piece):
                 self.nan += int(np.count_nonzero(np.isnan(piece)))
             if self.every:
                 self._marks[start + at + len(piece)] = self.describe()

@@ -6,6 +6,7 @@ Fletcher-32 as the HDF5 library computes it: two sums of big-endian 16-bit words
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -49,23 +50,34 @@ def _sums(pairs: Array) -> tuple[int, int]:
     words fits, and is what is left when the second words, shifted, are taken away again.
     """
     count, width = pairs.shape
-    columns, seconds = np.zeros((2, width), np.uint32)
-    lines = np.empty(count, np.uint64)
+    pieces = [slice(at, at + _LINES) for at in range(0, count, _LINES)]
+    # First of pairs, and then of second words.
+    columns = np.empty((2, len(pieces), width), np.uint32)
+    lines = np.empty((2, count), np.uint32)
     held = np.empty((min(_LINES, count), width), np.uint32)
-    for at in range(0, count, _LINES):
-        part = pairs[at : at + _LINES]
+    for number, piece in enumerate(pieces):
+        part = pairs[piece]
         second = np.right_shift(part, _WORD, out=held[: len(part)])
-        columns += np.add.reduce(part, 0, dtype=np.uint32)
-        seconds += np.add.reduce(second, 0, dtype=np.uint32)
-        of_second = np.add.reduce(second, 1, dtype=np.uint32)
-        of_first = np.add.reduce(part, 1, dtype=np.uint32) - (of_second << _WORD)
-        np.add(of_first, of_second, out=lines[at : at + _LINES], dtype=np.uint64)
-    of_columns = np.add(columns - (seconds << _WORD), seconds, dtype=np.uint64)
+        for kind, numbers in enumerate((part, second)):
+            np.add.reduce(numbers, axis=0, dtype=np.uint32, out=columns[kind, number])
+            np.add.reduce(numbers, axis=1, dtype=np.uint32, out=lines[kind, piece])
+    pairs_down, seconds_down = np.add.reduce(columns, axis=1, dtype=np.uint32)
+    of_columns, of_lines = _of_words(pairs_down, seconds_down), _of_words(*lines)
     ones = int(of_columns.sum())
-    before = 2 * int(of_columns @ np.arange(width, dtype=np.uint64))
-    before += 2 * width * int(lines @ np.arange(count, dtype=np.uint64))
-    before += int(seconds.sum(dtype=np.uint64))
+    before = 2 * int(of_columns @ _numbers(width)) + 2 * width * int(of_lines @ _numbers(count))
+    before += int(seconds_down.sum(dtype=np.uint64))
     return ones, 2 * count * width * ones - before
+
+
+def _of_words(pairs: Array, seconds: Array) -> Array:
+    """Return sums of words, from sums of pairs that overflowed and those of their second words."""
+    words: Array = np.add(pairs - (seconds << _WORD), seconds, dtype=np.uint64)
+    return words
+
+
+@lru_cache(4)
+def _numbers(count: int) -> Array:
+    return np.arange(count, dtype=np.uint64)
 
 
 def _tail(octets: Array) -> tuple[int, int]:
