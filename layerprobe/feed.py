@@ -114,9 +114,9 @@ class Feed:
     @property
     def notes(self) -> list[str]:
         """What is done to the values' layout and dtype, where that is worth a word."""
-        source = self.source
-        cast = "" if source.dtype == self.dtype else f"{source.dtype} cast to {self.dtype}"
-        return [f"{source.location}: {done}" for done in (source.layout, cast) if done]
+        held = self.source.dtype
+        cast = "" if held == self.dtype else f"{held} cast to {self.dtype}"
+        return [f"{self.source.location}: {said}" for said in (self.source.layout, cast) if said]
 
     def _cast(self, rows: Array, start: int) -> Array:
         if rows.dtype == self.dtype:
@@ -291,11 +291,10 @@ def _listed(specs: Sequence[TensorSpec]) -> str:
 
 
 def _unmatched(what: str, specs: Sequence[TensorSpec]) -> DataError:
-    wanted = _listed(specs)
     one_file = ", or one .npz or HDF5 file with arrays of these names" if len(specs) > 1 else ""
     return DataError(
         what,
-        expected=f"data for {wanted}{one_file}",
+        expected=f"data for {_listed(specs)}{one_file}",
         fix="Give it by name: " + " ".join(f"--input {spec.name}=FILE" for spec in specs),
         wanted=[spec.name for spec in specs],
     )

@@ -23,6 +23,7 @@ RECOMPILES = False
 # Keras 3.15.1 adds the bias of a channels_first convolution along the wrong axis on this engine
 # when the width of its output equals the number of filters.
 RUNS_CHANNELS_FIRST = False
+Array = np.ndarray[Any, Any]
 CAPABILITIES = frozenset({"updates", "gradients", "sparse", "strings", "dynamic_batch"})
 
 
@@ -72,29 +73,34 @@ def compile(program: Program, *, training: bool) -> Compiled:  # noqa: A001 - th
 
     with _scopes_of_any_name():
         traced = forward.get_concrete_function()
-    run = _runner(traced, plan)
+    run = _runner(traced, program)
 
     def call(values: Sequence[Any], states: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        fed = [tf.constant(part) for value in (*states, *values) for part in _parts(value)]
-        results = run(fed)
+        results = run([part for value in (*states, *values) for part in _parts(value)])
         arrays = [np.asarray(result) for result in results]  # read-only, and no copy
         return arrays[: program.count], arrays[program.count :]
 
     return call
 
 
-def _runner(traced: Any, plan: Plan) -> Callable[[list[Any]], list[Any]]:
-    """Return what runs a traced function on tensors for its inputs.
+def _runner(traced: Any, program: Program) -> Callable[[list[Array]], list[Any]]:
+    """Return what runs a traced function on arrays for its inputs.
 
     Called as such, a function binds its arguments anew and hands its operations to other threads;
     the operation that calls functions in graphs does neither, which is most of a small model's
     time. But then branches no longer run side by side, and on a GPU it is not known to gain.
     """
-    if plan.branches or tf.config.get_visible_devices("GPU"):
-        return lambda fed: list(traced(*fed))
+    if program.plan.branches or tf.config.get_visible_devices("GPU"):
+        return lambda fed: list(traced(*map(tf.constant, fed)))
     captured, dtypes = traced.captured_inputs, [output.dtype for output in traced.outputs]
     operation = tf.raw_ops.StatefulPartitionedCall
-    return lambda fed: list(operation(args=[*fed, *captured], Tout=dtypes, f=traced))
+
+    def run(fed: list[Array]) -> list[Any]:
+        # The operation would take an array without a copy: a variable must not get it like that.
+        own = [tf.constant(array) for array in fed] if program.updates else fed
+        return list(operation(args=[*own, *captured], Tout=dtypes, f=traced))
+
+    return run
 
 
 @contextlib.contextmanager

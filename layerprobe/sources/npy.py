@@ -21,7 +21,15 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from layerprobe.errors import DataError
-from layerprobe.sources.rows import Array, DType, RowReader, Shape, check_rows, tidy
+from layerprobe.sources.rows import (
+    Array,
+    DType,
+    RowReader,
+    Shape,
+    aligned_rows,
+    check_rows,
+    tidy,
+)
 
 # What NumPy's reading of a header, which is a Python literal, raises on arbitrary bytes.
 _BAD_HEADER = (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError)
@@ -169,7 +177,7 @@ class NpySource(RowReader):
             raise self._unreadable(start, stop, error.strerror, exit_code=74) from error
 
     def _rows(self, start: int, stop: int) -> Array:
-        rows = np.empty((stop - start, *self.shape[1:]), self._stored_dtype)
+        rows = aligned_rows((stop - start, *self.shape[1:]), self._stored_dtype)
         self._fill(rows, self._values + start * self._row_bytes)
         return rows
 

@@ -90,6 +90,21 @@ def tidy(thing: object, limit: int = 200) -> str:
     return line if len(line) <= limit else f"{line[:limit]}…"
 
 
+def aligned_rows(shape: Shape, dtype: DType) -> Array:
+    """Return an array of memory that begins where vectors of 64 bytes do, its values as they are.
+
+    Engines take such an array as it is, and copy others.
+
+    Example:
+        >>> aligned_rows((2, 3), np.dtype("float32")).ctypes.data % 64
+        0
+    """
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
 class RowReader:
     """Base of all sources: checks, conversion and error messages around `_fetch` and `_release`.
 
