@@ -10,6 +10,7 @@ checksums and count no NaN, and only one of them waits for the disk, as `extract
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -49,8 +50,8 @@ def main() -> None:
         turns: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
         for turn in range(repeats + 1):
             for name, contestant in contestants.items():
+                _settled(Path(folder))
                 taken = _timed(contestant)
-                _emptied(Path(folder))
                 if name == ANEW:  # so slow that a part has to do
                     taken = taken[0] * _SHARE, taken[1] * _SHARE
                 if turn:  # the first one compiles and fills caches
@@ -147,12 +148,15 @@ def _timed(contestant: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - began, time.process_time() - cpu
 
 
-def _emptied(folder: Path) -> None:
+def _settled(folder: Path) -> None:
+    """Clear away what the turn before has left: files, what the disk still has to do, garbage."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
+    os.sync()
+    gc.collect()
 
 
 if __name__ == "__main__":
