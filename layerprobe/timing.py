@@ -40,27 +40,35 @@ class Times:
         try:
             yield
         finally:
-            setattr(self, on, getattr(self, on) + time.perf_counter() - began)
+            self._add(on, began)
 
     def each(self, on: str, items: Iterable[T]) -> Iterator[T]:
         """Yield some items, and add the seconds that it takes to get them."""
         iterator = iter(items)
         while True:
-            with self.spent(on):
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    return
+            began = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self._add(on, began)
             yield item
 
     def of(self, on: str, work: Callable[P, T]) -> Callable[P, T]:
         """Return what does some work and adds its seconds."""
 
         def timed(*given: P.args, **named: P.kwargs) -> T:
-            with self.spent(on):
+            began = time.perf_counter()
+            try:
                 return work(*given, **named)
+            finally:
+                self._add(on, began)
 
         return timed
+
+    def _add(self, on: str, began: float) -> None:
+        setattr(self, on, getattr(self, on) + time.perf_counter() - began)
 
     def to_json(self) -> dict[str, float]:
         """Return the seconds by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +64,7 @@ def fitting(symbol: Symbol, value: Any) -> Any:
     return Sparse(sparse.indices, cast, sparse.shape)
 
 
+@cache
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """Return the NumPy dtype of a Keras dtype name; bfloat16 is one of ml_dtypes."""
     import ml_dtypes
@@ -84,7 +86,9 @@ def _array(name: str, value: Any) -> Array:
 
 def _is_scipy(value: Any) -> bool:
     # By its attributes: layerprobe does not need SciPy, whoever gives such a matrix has it.
-    return all(hasattr(value, name) for name in ("tocoo", "nnz", "toarray"))
+    return not isinstance(value, np.ndarray) and all(
+        hasattr(value, name) for name in ("tocoo", "nnz", "toarray")
+    )
 
 
 def _sparse(matrix: Any) -> Sparse:
