@@ -117,3 +117,17 @@ def test_channels_first_settings_that_are_not_known_are_refused(tmp_path):
     with pytest.raises(ModelError, match="Conv2DTranspose with dilation or output_padding"):
         layerprobe.extract(path, "conv", None, tmp_path / "o.h5")
     assert files(tmp_path) == ["model.keras"]
+
+
+@pytest.mark.engine
+def test_nan_is_counted_in_every_piece_of_wide_rows(tmp_path):
+    """A batch of many MiB is looked at a piece at a time."""
+    x = keras.Input((70_000,))
+    keras.Model(x, keras.layers.Rescaling(2.0, name="twice")(x)).save(tmp_path / "m.keras")
+    rows = np.zeros((41, 70_000), "float32")
+    rows[[3, 40], [5, 69_999]] = np.nan
+    rows[[0, 20], [0, 7]] = np.inf, -np.inf
+    report = layerprobe.extract(tmp_path / "m.keras", "twice", rows, tmp_path / "o.h5")
+    counted = report.nonfinite["twice"]
+    assert (counted.nan, counted.inf, counted.overflow) == (2, 2, 0)
+    np.testing.assert_array_equal(layerprobe.open_dump(tmp_path / "o.h5")["twice"][:], 2 * rows)
