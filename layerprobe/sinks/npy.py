@@ -56,9 +56,10 @@ class NpyContainer:
     def write(self, index: int, start: int, rows: Array) -> None:
         """Put rows of dataset number `index` at row `start`."""
         if rows.nbytes:
+            place = self._place(index, start)
             with disk.open_file(self._paths[index]) as file:
-                file.write(self._place(index, start), rows.reshape(-1).view(np.uint8).data)
-                self._beginners[index].wrote(file, self._place(index, start), rows.nbytes)
+                file.write(place, rows.reshape(-1).view(np.uint8).data)
+                self._beginners[index].wrote(file, place, rows.nbytes)
 
     def read(self, index: int, start: int, stop: int) -> Array:
         """Return rows as they lie on the disk."""
