@@ -18,7 +18,7 @@ WIDE = np.random.default_rng(0).standard_normal((5000, 300)).astype("float32")  
 
 @pytest.fixture
 def path(tmp_path):
-    """Write a dump of several chunks, and of more bytes than one thread reads."""
+    """Write a dump of several chunks."""
     return written(tmp_path / "o.h5", WIDE)
 
 
@@ -41,6 +41,14 @@ def flip(path, place):
         file.write(bytes([byte ^ 8]))
 
 
+@pytest.fixture(params=["one thread", "several threads"])
+def _threads(request, monkeypatch):
+    """Let several threads read what is long enough, or everything that has two pieces."""
+    if request.param == "several threads":
+        monkeypatch.setattr(sums, "_WORTH_THREADS", 2)
+
+
+@pytest.mark.usefixtures("_threads")
 @pytest.mark.parametrize("first", [slice(None), slice(0), slice(2000, 2001)])
 def test_any_rows_in_any_order(path, first):
     """Before a chunk was checked and after it; parts of chunks, whole ones, the last one."""
@@ -67,6 +75,7 @@ def reader(request, monkeypatch):
     return lambda path: places(path)[1]
 
 
+@pytest.mark.usefixtures("_threads")
 @pytest.mark.parametrize("piece", [0, 2, -1])
 def test_a_changed_bit_is_found_by_any_row_of_its_piece(path, reader, piece):
     """As HDF5 finds it; other rows are read."""

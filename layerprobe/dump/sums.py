@@ -7,7 +7,9 @@ itself (HDF5's Fletcher-32) is left alone where the manifest's sums are close to
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,8 @@ from layerprobe.dump.lazy import Array, Fill, Read
 from layerprobe.sinks import checksum
 
 _GOOD_BYTES = 1 << 20  # of what is compared at once
+_WORTH_THREADS = 8  # pieces: reading, comparing and touching new memory takes longer than threads
+_MOST_THREADS = 4
 _MOST_BYTES = 16 << 20  # the first of these rows to be read waits for the others
 
 
@@ -104,20 +108,37 @@ class _Compared:
             ValueError: They, or rows near them, are not what was written.
         """
         rows = self._memory(stop - start)
-        # Piece by piece, since what was just read is still in the processor's cache.
-        at = start
-        while at < stop:
-            number = at // self._every
-            known = bool(self._right[number])
-            after = self._first_unknown(number) if known else number + 1
-            end = min(stop, after * self._every)
-            part = rows[at - start : end - start]
-            self._fill(at, end, part)
-            if not known:
-                self._compare(self._pieces[number], part, at, end)
-                self._right[number] = True
-            at = end
+
+        def fill(span: tuple[int, int]) -> None:
+            self._fill_span(*span, rows[span[0] - start : span[1] - start])
+
+        spans = list(self._spans(start, stop))
+        if len(spans) < _WORTH_THREADS:
+            for span in spans:
+                fill(span)
+        else:
+            with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+                for _ in pool.map(fill, spans):  # the first that is wrong ends it
+                    pass
         return rows
+
+    def _spans(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Cut rows into pieces that are to be compared, and all that lies between such."""
+        # Piece by piece, since what was just read is still in the processor's cache.
+        while start < stop:
+            number = start // self._every
+            after = self._first_unknown(number) if self._right[number] else number + 1
+            end = min(stop, after * self._every)
+            yield start, end
+            start = end
+
+    def _fill_span(self, start: int, stop: int, into: Array) -> None:
+        number = start // self._every
+        known = bool(self._right[number])
+        self._fill(start, stop, into)
+        if not known:
+            self._compare(self._pieces[number], into, start, stop)
+            self._right[number] = True
 
     def _first_unknown(self, number: int) -> int:
         """Return the first piece from some number on that was not compared yet."""
