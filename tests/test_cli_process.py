@@ -176,8 +176,9 @@ def test_an_interrupt_while_an_engine_loads(samples, tmp_path, seconds):
 
 
 def _hear_interrupts():
-    """Undo what a shell does to jobs in the background: they, and their children, ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Undo what a shell, or nohup, does to jobs: they, and their children, ignore signals."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _started(*arguments, cwd):
