@@ -109,17 +109,20 @@ class _Compared:
         """
         rows = self._memory(stop - start)
 
-        def fill(span: tuple[int, int]) -> None:
-            self._fill_span(*span, rows[span[0] - start : span[1] - start])
+        def fill(spans: Sequence[tuple[int, int]]) -> None:
+            for at, end in spans:
+                self._fill_span(at, end, rows[at - start : end - start])
 
         spans = list(self._spans(start, stop))
         if len(spans) < _WORTH_THREADS:
-            for span in spans:
-                fill(span)
-        else:
-            with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-                for _ in pool.map(fill, spans):  # the first that is wrong ends it
-                    pass
+            fill(spans)
+            return rows
+        threads = min(_MOST_THREADS, os.cpu_count() or 1)
+        step = -(-len(spans) // (4 * threads))
+        with ThreadPoolExecutor(threads) as pool:
+            runs = (spans[at : at + step] for at in range(0, len(spans), step))
+            for _ in pool.map(fill, runs):  # the first that is wrong ends it
+                pass
         return rows
 
     def _spans(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
