@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from layerprobe.sinks import disk
 from layerprobe.sinks.fletcher import fletcher32
-from layerprobe.sinks.numbers import Dataset, rows_at_once
+from layerprobe.sinks.numbers import Dataset, pieces, rows_at_once
 from layerprobe.sinks.skeleton import Skeleton
 
 Array = npt.NDArray[Any]
@@ -127,16 +127,14 @@ class _Chunks:
             for number, row in enumerate(rows, start):
                 self._put_tiles(number, row)
             return
-        while len(rows):
-            chunk, inside = divmod(start, self._shape[0])
-            count = min(self._shape[0] - inside, len(rows))
-            if count == self._shape[0]:
-                self._put(chunk, rows[:count])
+        for at, part in pieces(start, rows, self._shape[0]):
+            chunk, inside = divmod(at, self._shape[0])
+            if len(part) == self._shape[0]:
+                self._put(chunk, part)
             else:
-                self._add(inside, rows[:count])
-            self._at = start = start + count
-            rows = rows[count:]
-            if self._unwritten and (inside + count == self._shape[0] or self._is_over()):
+                self._add(inside, part)
+            self._at = at + len(part)
+            if self._unwritten and (self._at % self._shape[0] == 0 or self._is_over()):
                 self.put_open_chunk()
                 self._open.fill(0)
 
@@ -156,13 +154,9 @@ class _Chunks:
                     part = row[where]
                     part[...] = held[0][tuple(slice(n) for n in part.shape)]
         elif rows.nbytes:
-            at = start
-            while at < stop:
+            for at, part in pieces(start, rows, self._shape[0]):
                 chunk, inside = divmod(at, self._shape[0])
-                count = min(self._shape[0] - inside, stop - at)
-                place = int(self._places[chunk]) + inside * self._dataset.row_bytes
-                self._fill(rows[at - start : at - start + count], place)
-                at += count
+                self._fill(part, int(self._places[chunk]) + inside * self._dataset.row_bytes)
         return rows
 
     def restore(self, row: int) -> None:

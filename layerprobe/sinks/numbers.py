@@ -13,8 +13,7 @@ from zlib_ng import zlib_ng  # the same CRC-32 as the standard library's, ten ti
 
 Array = npt.NDArray[Any]
 
-_MARK_BYTES = 1 << 20
-_PIECE_BYTES = 1 << 20  # so much stays in a processor's own cache
+_MARK_BYTES = 1 << 20  # and of what is worked on at once: so much stays in a processor's cache
 _MOST_MARKS = 100_000  # of all datasets together: the manifest holds them
 
 
@@ -169,14 +168,14 @@ def rows_at_once(chunk: int, row_bytes: int) -> int:
         >>> rows_at_once(20, 4096), rows_at_once(20, 10**6)
         (240, 20)
     """
-    return chunk * max(1, _PIECE_BYTES // max(1, chunk * row_bytes))
+    return chunk * max(1, _MARK_BYTES // max(1, chunk * row_bytes))
 
 
 def sum_of(
     read: Callable[[int, int], Array], rows: tuple[int, int], row_bytes: int, before: int
 ) -> int:
-    """Return the CRC-32 of a range of rows, read a few MiB at a time."""
-    step = max(1, _MARK_BYTES // max(1, row_bytes))
+    """Return the CRC-32 of a range of rows, read about 1 MiB at a time."""
+    step = rows_at_once(1, row_bytes)
     for start in range(*rows, step):
         before = checksum(read(start, min(start + step, rows[1])), before)
     return before

@@ -31,7 +31,7 @@ from layerprobe.sinks.grid import (
     to_text,
     unpack_index,
 )
-from layerprobe.sinks.numbers import Dataset, rows_at_once
+from layerprobe.sinks.numbers import Dataset, pieces, rows_at_once
 from layerprobe.sinks.tail import Tail
 
 Array = npt.NDArray[Any]
@@ -180,19 +180,17 @@ class _Shards:
     def write(self, start: int, rows: Array) -> None:
         """Put rows at row `start`, into chunks that are full and the one that is not."""
         size = self.grid.rows
-        while len(rows) and rows.nbytes:
-            block, inside = divmod(start, size)
-            count = min(size - inside, len(rows))
-            start += count
-            if count == size:
-                self._put(block, rows[:count])
+        for at, part in pieces(start, rows, size) if rows.nbytes else ():
+            block, inside = divmod(at, size)
+            end = inside + len(part)
+            if len(part) == size:
+                self._put(block, part)
             else:
                 self._block = block
-                self._open[inside : inside + count] = rows[:count]
-                self._open[inside + count :] = 0
-                if inside + count == size or start == self.dataset.shape[0]:
+                self._open[inside:end] = part
+                self._open[end:] = 0
+                if end == size or at + len(part) == self.dataset.shape[0]:
                     self._put(block, self._open)
-            rows = rows[count:]
 
     def chunk(self, number: int) -> Array | None:
         """Return a chunk as it lies on the disk, or None if it is missing or damaged."""
