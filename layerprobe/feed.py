@@ -58,6 +58,7 @@ class Feed:
         name = self.spec.dtype or "float32"
         self.dtype = np.dtype(_CLIPPED_TYPES.get(name, name))
         self.seen = Seen(self.source.path)
+        self._bytes = sum(path.stat().st_size for path in self.source.files) or None
 
     @property
     def nan(self) -> int:
@@ -94,17 +95,16 @@ class Feed:
         return cast
 
     def describe(self, rows: tuple[int, int] | None = None) -> dict[str, object]:
-        """Return what the manifest says about this input.
+        """Return what the manifest says about this input, of its files as they were opened.
 
         Args:
             rows: The rows that were used, for their ids; all by default.
         """
-        files = self.source.files
         ids = self.source.row_ids(*(rows or (0, self.rows)))
         return {
             "name": self.spec.name,
             "location": self.source.location,
-            "bytes": sum(path.stat().st_size for path in files) if files else None,
+            "bytes": self._bytes,
             "shape": list(self.source.shape),
             "dtype": str(self.source.dtype),
             **self.seen.describe(),

@@ -21,7 +21,7 @@ from layerprobe.pipeline import Plan
 from layerprobe.report import Report, finished_report, manifest_of, plan_of
 from layerprobe.resuming import telling
 from layerprobe.sinks import Sink, StreamSink, open_sink
-from layerprobe.stages import Behind, ahead, blocks, started, waiting_blocks
+from layerprobe.stages import Behind, ahead, blocks, reads, started, waiting_blocks
 from layerprobe.timing import Times
 
 Array = np.ndarray[Any, Any]
@@ -188,9 +188,7 @@ def _blocks(planned: Plan, at: int, times: Times) -> Iterator[tuple[int, int, li
         at = known
     first.batches.clear()
     first.more.clear()
-    ranges = blocks((at, stop), size, _row_bytes(planned))
-    work = times.of("read", lambda rows: read(planned.feeds, *rows))
-    reading = times.each("wait_read", ahead(work, ranges))
+    reading = _read_ahead(planned, (at, stop), times)
     if not _side_by_side(planned):
         for (begin, end), block in reading:
             yield begin, end, groups(block, begin)
@@ -202,6 +200,18 @@ def _blocks(planned: Plan, at: int, times: Times) -> Iterator[tuple[int, int, li
 
     for ((begin, end), _), wait in started(batches, reading, 2):
         yield begin, end, [_when_there(wait)]
+
+
+def _read_ahead(
+    planned: Plan, rows: tuple[int, int], times: Times
+) -> Iterator[tuple[tuple[int, int], list[Array]]]:
+    """Yield the ends and the rows of each block, several of which may be read at once."""
+    size, row_bytes = planned.batch_size, _row_bytes(planned)
+    work = times.of("read", lambda part: read(planned.feeds, *part))
+    ranges = reads(rows, size, _input_bytes(planned), row_bytes)
+    for (start, stop), inputs in times.each("wait_read", ahead(work, ranges)):
+        for begin, end in blocks((start, stop), size, row_bytes):
+            yield (begin, end), [part[begin - start : end - start] for part in inputs]
 
 
 def _side_by_side(planned: Plan) -> bool:
@@ -219,5 +229,8 @@ def _when_there(wait: Callable[[], Batches]) -> Batches:
 
 
 def _row_bytes(planned: Plan) -> int:
-    row_bytes = planned_bytes(planned.datasets) // planned.row_count
-    return row_bytes + sum(feed.row_bytes for feed in planned.feeds)
+    return planned_bytes(planned.datasets) // planned.row_count + _input_bytes(planned)
+
+
+def _input_bytes(planned: Plan) -> int:
+    return sum(feed.row_bytes for feed in planned.feeds)

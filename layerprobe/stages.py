@@ -36,6 +36,27 @@ def blocks(rows: tuple[int, int], size: int, row_bytes: int) -> list[tuple[int, 
     return [(at, min(at + step, stop)) for at in range(start, stop, step)]
 
 
+def reads(
+    rows: tuple[int, int], size: int, input_bytes: int, row_bytes: int
+) -> list[tuple[int, int]]:
+    """Divide rows into what is read at once: about 1 MiB of inputs, or as much as may wait.
+
+    Where rows are small beside what becomes of them, that is several blocks: each read wakes a
+    thread, which takes the time of a small batch.
+
+    Args:
+        rows: The first row, and the one after the last.
+        size: Rows a batch.
+        input_bytes: Bytes of one row of all inputs.
+        row_bytes: Bytes of one row of all inputs and outputs.
+
+    Example:
+        >>> reads((0, 600), 32, 64, 65_536), reads((0, 64), 32, 50_000, 65_536)
+        ([(0, 256), (256, 512), (512, 600)], [(0, 32), (32, 64)])
+    """
+    return blocks(rows, size, max(input_bytes, row_bytes * _BLOCK_BYTES // _WAITING_BYTES))
+
+
 def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
     """Yield each item with the result of work on it, which runs while the last one is used.
 

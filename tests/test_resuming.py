@@ -85,17 +85,17 @@ def _plain(folder):
 def test_data_that_change_during_a_run_end_it(samples, tmp_path, digits, change):
     """Rows of two files never meet in one dump: the run ends, and the rows before are safe."""
     path = tmp_path / "x.npy"
-    np.save(path, np.tile(digits, (20, 1, 1, 1)))
+    np.save(path, np.tile(digits, (300, 1, 1, 1)))
 
     def meddle(done, _):
         if done == 400:
             if change == "cut":
                 os.truncate(path, path.stat().st_size // 2)
             elif change == "replaced":
-                np.save(tmp_path / "new.npy", np.tile(digits, (20, 1, 1, 1)))
+                np.save(tmp_path / "new.npy", np.tile(digits, (300, 1, 1, 1)))
                 (tmp_path / "new.npy").replace(path)
             elif change == "rewritten":
-                np.save(path, 2 * np.tile(digits, (20, 1, 1, 1)))
+                np.save(path, 2 * np.tile(digits, (300, 1, 1, 1)))
             else:
                 path.unlink()
 
@@ -105,7 +105,34 @@ def test_data_that_change_during_a_run_end_it(samples, tmp_path, digits, change)
             progress=meddle,
         )  # fmt: skip
     assert refused.value.exit_code == 65
-    assert " of 860 rows are safe" in refused.value.__notes__[0]
+    assert " of 12,900 rows are safe" in refused.value.__notes__[0]
+
+
+@pytest.mark.parametrize("change", ["replaced", "removed"])
+def test_data_that_change_after_their_last_row_was_read(samples, tmp_path, digits, change):
+    """The rows are right, and the manifest tells of the file that they came from."""
+    path = tmp_path / "x.npy"
+    np.save(path, digits)
+    size = path.stat().st_size
+
+    def meddle(done, total):
+        if done == total:
+            path.unlink()
+            if change == "replaced":
+                np.save(path, digits[:1])
+
+    layerprobe.extract(
+        samples / "digits_cnn.h5", "conv1", path, tmp_path / "o.h5", batch_size=10, progress=meddle
+    )
+    np.save(tmp_path / "again.npy", digits)
+    layerprobe.extract(
+        samples / "digits_cnn.h5", "conv1", tmp_path / "again.npy", tmp_path / "again.h5",
+        batch_size=10,
+    )  # fmt: skip
+    with layerprobe.open_dump(tmp_path / "o.h5") as dump:
+        assert dump.manifest["inputs"][0]["bytes"] == size
+        with layerprobe.open_dump(tmp_path / "again.h5") as again:
+            np.testing.assert_array_equal(dump["conv1"][:], again["conv1"][:])
 
 
 def test_rows_from_memory_are_gone_on_with_in_python(samples, tmp_path, digits):

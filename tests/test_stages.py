@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from layerprobe.stages import Behind, ahead, blocks, started
+from layerprobe.stages import Behind, ahead, blocks, reads, started, waiting_blocks
 
 PATIENCE = 30.0  # seconds until a thread that should be running counts as missing
 
@@ -18,6 +18,17 @@ def test_blocks_are_whole_batches_and_cover_all_rows_once() -> None:
         covered = [row for start, stop in found for row in range(start, stop)]
         assert covered == list(range(*rows))
         assert all((start - rows[0]) % size == 0 for start, _ in found)
+
+
+def test_one_read_is_of_whole_blocks_and_of_no_more_than_may_wait() -> None:
+    """However small the rows are beside what becomes of them, memory and delay stay bounded."""
+    for size, inputs, both in [(32, 64, 65_600), (1, 8, 10**6), (7, 0, 1), (64, 10**9, 10**9)]:
+        rows, at_once = (5, 50_000), reads((5, 50_000), size, inputs, both)
+        assert [row for start, stop in at_once for row in range(start, stop)] == [*range(*rows)]
+        assert all((start - rows[0]) % size == 0 for start, _ in at_once)
+        step = at_once[0][1] - at_once[0][0]
+        assert step == size or step * inputs <= 1 << 20
+        assert step * both <= waiting_blocks(size, both) * max(1 << 20, size * both)
 
 
 def test_reads_the_next_item_while_the_last_is_used() -> None:
