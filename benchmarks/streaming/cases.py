@@ -33,6 +33,7 @@ class Case(NamedTuple):
 
 BARE = "bare compiled loop, nothing written"
 DURABLE = "plain durable write, nothing computed"
+STORED = "the sink of .h5 alone, nothing computed"
 BY_HAND = "predict_on_batch and h5py"
 SYNCED = "predict_on_batch, h5py and fsync"
 WHOLE = "predict, then h5py"

@@ -23,16 +23,19 @@ from typing import Any
 import h5py
 import numpy as np
 
-from benchmarks.streaming.cases import ANEW, BARE, BY_HAND, DURABLE, SYNCED, WHOLE
+from benchmarks.streaming.cases import ANEW, BARE, BY_HAND, DURABLE, STORED, SYNCED, WHOLE
 from layerprobe import pipeline
+from layerprobe.counts import Counts
 from layerprobe.options import Options
 from layerprobe.outputs import Output
 from layerprobe.probing import Probe
 from layerprobe.running import run
+from layerprobe.sinks import open_sink
 from layerprobe.sinks.rows import GROUP_BYTES
 
 Array = np.ndarray[Any, Any]
 _SHARE = 16  # of the rows
+_HELD = 32  # batches
 
 
 def main() -> None:
@@ -45,6 +48,7 @@ def main() -> None:
             **_layerprobe(planned, Path(folder)),
             BARE: _bare(planned, rows),
             DURABLE: _durable(planned, Path(folder)),
+            STORED: _stored(planned, rows, Path(folder)),
             **_by_hand(model, layer, rows, Path(folder), batch_size),
         }
         turns: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
@@ -100,6 +104,24 @@ def _durable(planned: pipeline.Plan, folder: Path) -> Callable[[], object]:
             os.fsync(file.fileno())
 
     return write
+
+
+def _stored(planned: pipeline.Plan, rows: Path, folder: Path) -> Callable[[], object]:
+    """Return what writes as many rows as `extract` does, checks and counts and all, from memory."""
+    images, size = np.load(rows, mmap_mode="r"), planned.batch_size
+    starts = range(0, planned.row_count, size)
+    # So many that they have left the processor's cache when their turn comes again.
+    held = [planned.passes[0]([images[at : at + size]], 0)[0].copy() for at in starts[:_HELD]]
+
+    def store() -> None:
+        counts = Counts()
+        with open_sink(folder / "stored.h5", planned.datasets) as sink:
+            for number, at in enumerate(starts):
+                batch = held[number % len(held)][: planned.row_count - at]
+                sink.write(at, [batch], look=lambda _, piece: counts.add(piece))
+            sink.commit({"datasets": [{"address": planned.datasets[0].address}]})
+
+    return store
 
 
 def _by_hand(
