@@ -199,7 +199,13 @@ class TrainingOptions(InputOptions):
         return replace(super().sources, again=True)
 
     def __post_init__(self) -> None:
-        Options(batch_size=self.batch_size, phase=self.phase, seed=self.seed)
+        checked = Options(batch_size=self.batch_size, phase=self.phase, seed=self.seed)
+        if checked.batch_size == AUTO:
+            raise DataError(
+                f"The batch size is {AUTO}.",
+                expected="1 or more: what is learned depends on how many rows a step takes",
+                exit_code=2,
+            )
         if (self.loss is None) == (self.loss_expr is None):
             both = self.loss is not None
             raise DataError(

@@ -73,6 +73,14 @@ def test_what_is_no_dump(tmp_path):
     assert "is not a dump" in refusal(tmp_path / "folder")
 
 
+def test_the_manifest_for_its_dump(output):
+    """As `part*` also matches it; the message says which path is meant."""
+    written(output)
+    place = output / "manifest.json" if output.is_dir() else output.with_name(f"{output.name}.json")
+    assert f"{place} is the manifest of a dump alone." in refusal(place)
+    assert refusal(place).endswith(f"Give {output}")
+
+
 EDITS = {
     "a newer format": lambda m: m.update(format="lpdump/2"),
     "not complete": lambda m: m.update(state="partial"),

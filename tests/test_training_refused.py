@@ -136,6 +136,15 @@ def test_a_save_that_fails_half_leaves_the_old_file(monkeypatch, error):
     assert open("new.keras", "rb").read() == old  # noqa: PTH123, SIM115
 
 
+def test_a_batch_size_that_is_to_be_found_out():
+    """`extract` finds a fast one; a training would learn something else with it."""
+    given = "cnn.keras", "logits", "digits.npy", None, "new.keras"
+    with pytest.raises(LayerprobeError, match="The batch size is auto") as stopped:
+        layerprobe.train(*given, loss_expr="mean(output)", batch_size="auto")
+    assert stopped.value.exit_code == 2
+    assert "what is learned" in str(stopped.value)
+
+
 def test_a_model_that_fixes_its_batch_size():
     """Its size is taken whatever was asked for; rows that would be left over are an error."""
     x = keras.Input(batch_shape=(4, 2))

@@ -31,6 +31,7 @@ def complete_manifest(path: Path) -> dict[str, Any]:
             path=str(path),
         )
     with damage(path):
+        _check_whole(path)
         text = manifests.read(path)
     if text is None:
         raise DataError(
@@ -50,6 +51,19 @@ def complete_manifest(path: Path) -> dict[str, Any]:
             path=str(path),
         )
     return manifest
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a manifest without the rows; `part*` finds it beside the dump."""
+    if not path.is_file() or not manifests.is_ours(path):
+        return
+    beside = path.with_name(path.name.removesuffix(".json"))
+    raise DataError(
+        f"{path} is the manifest of a dump alone.",
+        expected="an .h5 file or a folder that extract wrote",
+        fix=f"Give {beside if beside != path and beside.exists() else path.parent}",
+        path=str(path),
+    )
 
 
 @contextmanager
