@@ -16,7 +16,7 @@ ALLOWED = {
     "layers": {"errors", "addresses", "misses"},
     "modelfile": _BASE,
     "sources": _BASE,
-    "sinks": _BASE,
+    "sinks": {*_BASE, "units"},
     "backend": {*_BASE, *_FORMULAS, "modelfile", "reductions"},
     "fit": {*_BASE, "sources"},
     "seen": {"errors", "finite"},

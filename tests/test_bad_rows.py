@@ -213,7 +213,7 @@ def test_a_disk_without_room(capfd, monkeypatch):
     """49: the room is compared before the first row is written."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**6, 10**6 - 10, 10))
     message = refused(capfd, "extract", "cnn.h5", "-l", "3", "-i", "digits.npy", *OUT, code=74)
-    assert "out.h5 needs 614.4 kB, 10 B free." in message
+    assert "out.h5 needs 614.4 kB, 10 bytes free." in message
     assert "another disk" in message
 
 

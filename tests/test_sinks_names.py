@@ -219,7 +219,7 @@ def test_the_folder_of_an_output_must_be_there_and_writable(tmp_path, monkeypatc
 def test_space_is_compared_with_what_the_disk_has(tmp_path):
     """More than the disk has left is exit code 74, with both numbers; less is silence."""
     check_space(tmp_path / "out", 1)
-    with pytest.raises(OutputError, match=r"needs 1000\.0 PB, .* free") as refused:
+    with pytest.raises(OutputError, match=r"needs 1,000,000\.0 TB, .* free") as refused:
         check_space(tmp_path / "out", 10**18)
     assert refused.value.exit_code == 74
     assert refused.value.fields["needed"] == 10**18

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from layerprobe.errors import OutputError
+from layerprobe.units import in_units
 
 _NO_PREALLOCATION = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 _WORTH_A_CALL = 8 << 20  # bytes
@@ -35,7 +36,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         number = int(found[1]) if found else getattr(error, "errno", None)
         reason = os.strerror(number) if number else str(error)
         free = _free(path)
-        room = "" if free is None else f" ({_readable(free)} free there)"
+        room = "" if free is None else f" ({in_units(free)} free there)"
         raise OutputError(
             f"{path} cannot be written: {reason}{room}.",
             expected="a disk that has room and takes writes",
@@ -62,7 +63,7 @@ def check_space(path: str | os.PathLike[str], nbytes: int) -> None:
     free = free_space(path)
     if free < nbytes:
         raise OutputError(
-            f"{os.fspath(path)} needs {_readable(nbytes)}, {_readable(free)} free.",
+            f"{os.fspath(path)} needs {in_units(nbytes)}, {in_units(free)} free.",
             fix="Take fewer layers or rows, --dtype float16, or another disk.",
             path=os.fspath(path),
             needed=nbytes,
@@ -267,11 +268,3 @@ def _free(path: Path) -> int | None:
     with suppress(OSError):
         return shutil.disk_usage(path.absolute().parent).free
     return None
-
-
-def _readable(nbytes: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if nbytes < 1000:
-            return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.1f} PB"
