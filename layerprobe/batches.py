@@ -35,6 +35,11 @@ def row_range(rows: tuple[int | None, int | None] | None, available: int) -> tup
     return start, stop
 
 
+def input_bytes(feeds: Sequence[Feed]) -> int:
+    """Return the bytes of one row of all inputs together, as the model takes it."""
+    return sum(feed.row_bytes for feed in feeds)
+
+
 def read(feeds: Sequence[Feed], start: int, stop: int) -> list[Array]:
     """Return some rows of each input."""
     return [feed.read(start, stop) for feed in feeds]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.batches import read
+from layerprobe.batches import input_bytes, read
 from layerprobe.feed import Feed
 from layerprobe.stages import ahead, blocks
 
@@ -22,7 +22,7 @@ _PIECES = 64  # in memory at a time
 
 def in_order(feeds: Sequence[Feed], size: int) -> Iterator[list[Array]]:
     """Yield the rows of all feeds in batches of `size`; the last one holds what is left."""
-    ranges = blocks((0, feeds[0].rows), size, _row_bytes(feeds))
+    ranges = blocks((0, feeds[0].rows), size, input_bytes(feeds))
     for _, block in ahead(lambda rows: read(feeds, *rows), ranges):
         yield from _cut(block, size, len(block[0]))
 
@@ -38,7 +38,7 @@ def mixed(
         random: Where the order comes from.
         pieces: How many pieces of about 1 MiB are mixed with one another.
     """
-    ranges = blocks((0, feeds[0].rows), 1, _row_bytes(feeds))
+    ranges = blocks((0, feeds[0].rows), 1, input_bytes(feeds))
     order = random.permutation(len(ranges))
     pools = [
         [ranges[number] for number in order[at : at + pieces]]
@@ -54,10 +54,6 @@ def mixed(
         left = [array[whole:] for array in rows]
     if left is not None and len(left[0]):
         yield left
-
-
-def _row_bytes(feeds: Sequence[Feed]) -> int:
-    return sum(feed.row_bytes for feed in feeds)
 
 
 def _joined(blocks_: Sequence[Sequence[Array]]) -> list[Array]:

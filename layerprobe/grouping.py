@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from layerprobe.batch_size import LARGEST, SMALLEST, rows_a_pass
+from layerprobe.batches import input_bytes
 from layerprobe.errors import ModelError
 from layerprobe.feed import Feed
 from layerprobe.layers import LayerOutput
@@ -179,9 +180,8 @@ def _demand(
     sizes = prepared.row_bytes([feed.source.shape[1:] for feed in feeds])
     if limit is None or held is None or sizes is None:
         return None
-    inputs = sum(feed.row_bytes for feed in feeds)
     largest = max((row.bytes_per_row or 0 for row in way), default=0)
-    return Demand(wanted, sizes, ON_THE_WAY * (inputs + largest), limit, held)
+    return Demand(wanted, sizes, ON_THE_WAY * (input_bytes(feeds) + largest), limit, held)
 
 
 def divided(sizes: Sequence[int], most: int) -> tuple[int, ...]:

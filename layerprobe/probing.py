@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.batches import computed, datasets_of, read
+from layerprobe.batches import computed, datasets_of, input_bytes, read
 from layerprobe.errors import LayerprobeError
 from layerprobe.feed import Feed
 from layerprobe.options import Options
@@ -102,8 +102,7 @@ def probe(
         feed.seen.every = batch_size
     start, stop = rows
     measuring = any(each.scales is not None for each in passes) and not options.resume
-    held = sum(feed.row_bytes for feed in feeds)
-    size = rows_to_measure(batch_size, held) if measuring else batch_size
+    size = rows_to_measure(batch_size, input_bytes(feeds)) if measuring else batch_size
     beginning = read(feeds, start, min(start + size, stop))
     for each in passes:
         _set_scales(each, beginning, start, batch_size, None if measuring else known)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from layerprobe.batches import as_stored, computed, planned_bytes, read
+from layerprobe.batches import as_stored, computed, input_bytes, planned_bytes, read
 from layerprobe.checks import check_finite
 from layerprobe.counts import Counts
 from layerprobe.errors import DataError
@@ -149,7 +149,7 @@ def _restore(planned: Plan, sink: Sink, counts: Sequence[Counts], progress: Prog
     begun = start + planned.first.rows
     planned.first.batches.clear()
     planned.first.more.clear()
-    for at, end in blocks((begun, row), planned.batch_size, _row_bytes(planned)):
+    for at, end in _reads(planned, (begun, row)):
         progress(sink.durable, planned.row_count)
         read(planned.feeds, at, end)
     for feed, before in zip(planned.feeds, sink.state["inputs"], strict=True):
@@ -206,11 +206,9 @@ def _read_ahead(
     planned: Plan, rows: tuple[int, int], times: Times
 ) -> Iterator[tuple[tuple[int, int], list[Array]]]:
     """Yield the ends and the rows of each block, several of which may be read at once."""
-    size, row_bytes = planned.batch_size, _row_bytes(planned)
     work = times.of("read", lambda part: read(planned.feeds, *part))
-    ranges = reads(rows, size, _input_bytes(planned), row_bytes)
-    for (start, stop), inputs in times.each("wait_read", ahead(work, ranges)):
-        for begin, end in blocks((start, stop), size, row_bytes):
+    for (start, stop), inputs in times.each("wait_read", ahead(work, _reads(planned, rows))):
+        for begin, end in blocks((start, stop), planned.batch_size, _row_bytes(planned)):
             yield (begin, end), [part[begin - start : end - start] for part in inputs]
 
 
@@ -229,8 +227,8 @@ def _when_there(wait: Callable[[], Batches]) -> Batches:
 
 
 def _row_bytes(planned: Plan) -> int:
-    return planned_bytes(planned.datasets) // planned.row_count + _input_bytes(planned)
+    return planned_bytes(planned.datasets) // planned.row_count + input_bytes(planned.feeds)
 
 
-def _input_bytes(planned: Plan) -> int:
-    return sum(feed.row_bytes for feed in planned.feeds)
+def _reads(planned: Plan, rows: tuple[int, int]) -> list[tuple[int, int]]:
+    return reads(rows, planned.batch_size, input_bytes(planned.feeds), _row_bytes(planned))

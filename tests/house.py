@@ -30,7 +30,7 @@ ALLOWED = {
     "preparing": {*_BASE, *"backend feed options passes scales sinks".split()},
     "batches": {*_BASE, "sinks", "feed", "finite", "passes"},
     "batch_size": {*_BASE, *"feed memory passes synthetic".split()},
-    "grouping": {*_BASE, *"batch_size feed memory options passes preparing units".split()},
+    "grouping": {*_BASE, *"batch_size batches feed memory options passes preparing units".split()},
     "probing": {*_BASE, *"batches feed options passes scales sinks".split()},
     "counts": {"batches", "finite", "sinks"},
     "disk_passes": {*_BASE, *"grouping options outputs pipeline report shards sinks units".split()},

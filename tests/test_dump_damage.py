@@ -79,6 +79,8 @@ def test_the_manifest_for_its_dump(output):
     place = output / "manifest.json" if output.is_dir() else output.with_name(f"{output.name}.json")
     assert f"{place} is the manifest of a dump alone." in refusal(place)
     assert refusal(place).endswith(f"Give {output}")
+    alone = place.rename(place.with_name("copied.json"))
+    assert refusal(alone).endswith("Copy the dump again: it has the rows.")
 
 
 EDITS = {

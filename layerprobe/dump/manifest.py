@@ -57,11 +57,13 @@ def _check_whole(path: Path) -> None:
     """Refuse a manifest without the rows; `part*` finds it beside the dump."""
     if not path.is_file() or not manifests.is_ours(path):
         return
-    beside = path.with_name(path.name.removesuffix(".json"))
+    # It lies in its dump, or beside it.
+    whole = path.parent if path.name == manifests.FILE else path.with_suffix("")
+    there = whole != path and whole.exists()
     raise DataError(
         f"{path} is the manifest of a dump alone.",
         expected="an .h5 file or a folder that extract wrote",
-        fix=f"Give {beside if beside != path and beside.exists() else path.parent}",
+        fix=f"Give {whole}" if there else "Copy the dump again: it has the rows.",
         path=str(path),
     )
 
