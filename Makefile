@@ -51,7 +51,7 @@ fuzz: $(VENV)/dev.stamp
 	$(BIN)/python -m pip install -q atheris
 	$(BIN)/python tests/fuzz.py -max_total_time=600
 
-$(VENV)/core.stamp: pyproject.toml
+$(VENV)/core.stamp: pyproject.toml setup.py layerprobe/sinks/_fletcher.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -e .
 	touch $@
@@ -61,4 +61,4 @@ $(VENV)/dev.stamp: $(VENV)/core.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-output build dist .mypy_cache .pytest_cache .ruff_cache .bench
+	rm -rf $(VENV) demo-output build dist *.egg-info layerprobe/sinks/*.so .mypy_cache .pytest_cache .ruff_cache .bench

@@ -168,7 +168,7 @@ def written_by_hand() -> list[Path]:
     """Return the files of the project that people read: code, tests, samples, documents."""
     folders = [PACKAGE, *(ROOT / name for name in ("tests", "samples", "benchmarks", "docs"))]
     found = [path for folder in folders for path in folder.rglob("*")]
-    return [*ROOT.glob("*.md"), *(path for path in found if path.suffix in (".py", ".md", ".sh"))]
+    return [*ROOT.glob("*.md"), *(p for p in found if p.suffix in (".py", ".c", ".md", ".sh"))]
 
 
 def test_no_file_is_too_long():

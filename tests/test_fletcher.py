@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 
 from layerprobe.sinks import fletcher
-from layerprobe.sinks.fletcher import fletcher32
+from layerprobe.sinks.fletcher import fletcher32, with_numpy
 
 LINE = 8 * 1024
-SIZES = [0, 1, 2, 3, 7, 8, 9, LINE - 1, LINE, LINE + 1, 3 * LINE + 5, 64 * LINE, 131 * LINE + 13]
+RUN = 360 * 16  # what the compiled one sums up before it takes the remainder
+SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 33, RUN - 1, RUN, RUN + 1, RUN + 18, LINE - 1, LINE]
+SIZES += [LINE + 1, 3 * LINE + 5, 64 * LINE, 131 * LINE + 13]
 KINDS = ["random", "ones", "zeros", "one at the end"]
 
 
@@ -33,12 +41,48 @@ def _by_definition(data: bytes) -> bytes:
     return (both[1] << 16 | both[0]).to_bytes(4, "little")
 
 
+@pytest.mark.parametrize("computed", [fletcher32, with_numpy])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
-def test_is_the_sum_that_is_defined(size, kind):
+def test_is_the_sum_that_is_defined(size, kind, computed):
     """For every length of the last line, and words of all sizes."""
     data = _octets(size, kind)
-    assert fletcher32(data) == _by_definition(data)
+    assert computed(data) == _by_definition(data)
+
+
+@pytest.mark.parametrize("start", [1, 2, 7])
+def test_takes_bytes_wherever_they_lie(start):
+    """Rows do not begin where the processor likes its vectors to."""
+    data = _octets(LINE, "random")
+    assert fletcher32(memoryview(data)[start:]) == _by_definition(data[start:])
+
+
+def test_refuses_what_is_not_bytes_in_a_row():
+    """Every second byte of a chunk is no chunk."""
+    with pytest.raises((BufferError, ValueError)):
+        fletcher32(memoryview(b"abcdef")[::2])
+    with pytest.raises(TypeError):
+        fletcher32(1.5)
+
+
+def test_is_compiled_where_it_can_be():
+    """A compiler and Python's headers are what it takes; without them NumPy stands in."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if shutil.which(compiler) and header.is_file():
+        assert fletcher._fastest is not with_numpy
+
+
+def test_numpy_stands_in():
+    """As where nothing was compiled: None in sys.modules is a module that is not there."""
+    code = (
+        "import sys; sys.modules['layerprobe.sinks._fletcher'] = None\n"
+        "from layerprobe.sinks import fletcher\n"
+        "assert fletcher._fastest is fletcher.with_numpy\n"
+        "print(fletcher.fletcher32(b'abcde').hex())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == _by_definition(b"abcde").hex()
 
 
 @pytest.mark.parametrize("most", [1, 2, 64, 100])
@@ -46,7 +90,7 @@ def test_goes_on_from_piece_to_piece(monkeypatch, most):
     """As chunks of more than half a gigabyte are summed up."""
     monkeypatch.setattr(fletcher, "_MOST", most)
     data = _octets(131 * LINE + 13, "random")
-    assert fletcher32(data) == _by_definition(data)
+    assert with_numpy(data) == _by_definition(data)
 
 
 @pytest.mark.parametrize("size", SIZES[1:])
