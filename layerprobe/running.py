@@ -21,7 +21,7 @@ from layerprobe.pipeline import Plan
 from layerprobe.report import Report, finished_report, manifest_of, plan_of
 from layerprobe.resuming import telling
 from layerprobe.sinks import Sink, StreamSink, open_sink
-from layerprobe.stages import Behind, ahead, blocks, reads, started, waiting_blocks
+from layerprobe.stages import Behind, ahead, blocks, reads, reads_ahead, started, waiting_blocks
 from layerprobe.timing import Times
 
 Array = np.ndarray[Any, Any]
@@ -198,7 +198,7 @@ def _blocks(planned: Plan, at: int, times: Times) -> Iterator[tuple[int, int, li
         (begin, _), block = read
         return list(computed(planned.passes[0], block, begin, size))
 
-    for ((begin, end), _), wait in started(batches, reading, 2):
+    for ((begin, end), _), wait in started(batches, reading, threads=2, depth=2):
         yield begin, end, [_when_there(wait)]
 
 
@@ -207,7 +207,10 @@ def _read_ahead(
 ) -> Iterator[tuple[tuple[int, int], list[Array]]]:
     """Yield the ends and the rows of each block, several of which may be read at once."""
     work = times.of("read", lambda part: read(planned.feeds, *part))
-    for (start, stop), inputs in times.each("wait_read", ahead(work, _reads(planned, rows))):
+    parts = _reads(planned, rows)
+    most = max((stop - start for start, stop in parts), default=0)
+    depth = reads_ahead(most * input_bytes(planned.feeds))
+    for (start, stop), inputs in times.each("wait_read", ahead(work, parts, depth)):
         for begin, end in blocks((start, stop), planned.batch_size, _row_bytes(planned)):
             yield (begin, end), [part[begin - start : end - start] for part in inputs]
 

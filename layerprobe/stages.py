@@ -17,6 +17,7 @@ R = TypeVar("R")
 
 _BLOCK_BYTES = 1 << 20  # of inputs and outputs together
 _WAITING_BYTES = 16 << 20
+_MOST_READS = 4
 
 
 def blocks(rows: tuple[int, int], size: int, row_bytes: int) -> list[tuple[int, int]]:
@@ -57,30 +58,49 @@ def reads(
     return blocks(rows, size, max(input_bytes, row_bytes * _BLOCK_BYTES // _WAITING_BYTES))
 
 
-def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+def reads_ahead(read_bytes: int) -> int:
+    """Return how many reads of so many bytes may wait: 16 MiB of them, and four are enough.
+
+    Where there are more threads than processors, a reader that is only one read ahead is late now
+    and then.
+
+    Example:
+        >>> reads_ahead(1 << 20), reads_ahead(10**9)
+        (4, 1)
+    """
+    return max(1, min(_MOST_READS, _WAITING_BYTES // max(1, read_bytes)))
+
+
+def ahead(work: Callable[[T], R], items: Iterable[T], depth: int = 1) -> Iterator[tuple[T, R]]:
     """Yield each item with the result of work on it, which runs while the last one is used.
 
     What the work raises is raised when its turn comes.
+
+    Args:
+        work: What to call with each item, in a thread.
+        items: In their order.
+        depth: How many results may wait or be worked on while the last one is used.
     """
-    for item, result in started(work, items, 1):
+    for item, result in started(work, items, threads=1, depth=depth):
         yield item, result()
 
 
 def started(
-    work: Callable[[T], R], items: Iterable[T], threads: int
+    work: Callable[[T], R], items: Iterable[T], threads: int, depth: int
 ) -> Iterator[tuple[T, Callable[[], R]]]:
     """Yield each item with what waits for the result of work on it, or raises what that raised.
 
     Args:
         work: What to call with each item.
-        items: In their order; each is asked for when there is a thread for it.
-        threads: How many are worked on side by side while the last one is used.
+        items: In their order; each is asked for when there is room for it.
+        threads: How many are worked on side by side.
+        depth: How many may wait or be worked on while the last one is used.
     """
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[T, Future[R]]] = deque()
         for item in items:
             waiting.append((item, pool.submit(work, item)))
-            if len(waiting) > threads:
+            if len(waiting) > depth:
                 first, future = waiting.popleft()
                 yield first, future.result
         while waiting:

@@ -85,27 +85,28 @@ def _plain(folder):
 def test_data_that_change_during_a_run_end_it(samples, tmp_path, digits, change):
     """Rows of two files never meet in one dump: the run ends, and the rows before are safe."""
     path = tmp_path / "x.npy"
-    np.save(path, np.tile(digits, (300, 1, 1, 1)))
+    rows = np.tile(digits, (1000, 1, 1, 1))  # several times as many as are read ahead
+    np.save(path, rows)
 
     def meddle(done, _):
         if done == 400:
             if change == "cut":
                 os.truncate(path, path.stat().st_size // 2)
             elif change == "replaced":
-                np.save(tmp_path / "new.npy", np.tile(digits, (300, 1, 1, 1)))
+                np.save(tmp_path / "new.npy", rows)
                 (tmp_path / "new.npy").replace(path)
             elif change == "rewritten":
-                np.save(path, 2 * np.tile(digits, (300, 1, 1, 1)))
+                np.save(path, 2 * rows)
             else:
                 path.unlink()
 
     with pytest.raises(DataError) as refused:
         layerprobe.extract(
-            samples / "digits_cnn.h5", "conv1", path, tmp_path / "o.h5", batch_size=10,
+            samples / "digits_cnn.h5", "features", path, tmp_path / "o.h5", batch_size=10,
             progress=meddle,
         )  # fmt: skip
     assert refused.value.exit_code == 65
-    assert " of 12,900 rows are safe" in refused.value.__notes__[0]
+    assert " of 43,000 rows are safe" in refused.value.__notes__[0]
 
 
 @pytest.mark.parametrize("change", ["replaced", "removed"])

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from layerprobe.stages import Behind, ahead, blocks, reads, started, waiting_blocks
+from layerprobe.stages import Behind, ahead, blocks, reads, reads_ahead, started, waiting_blocks
 
 PATIENCE = 30.0  # seconds until a thread that should be running counts as missing
 
@@ -31,19 +31,31 @@ def test_one_read_is_of_whole_blocks_and_of_no_more_than_may_wait() -> None:
         assert step * both <= waiting_blocks(size, both) * max(1 << 20, size * both)
 
 
-def test_reads_the_next_item_while_the_last_is_used() -> None:
-    """One item is worked on ahead, and no more."""
-    begun = {item: threading.Event() for item in range(3)}
+def test_large_reads_do_not_wait_in_numbers() -> None:
+    """What waits is no more than 16 MiB, or a single read."""
+    for size in (0, 1, 4 << 20, 5 << 20, 8 << 20, 16 << 20, 10**10):
+        assert 1 <= reads_ahead(size) <= 4
+        assert reads_ahead(size) * size <= max(16 << 20, size)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_reads_the_next_items_while_the_last_is_used(depth: int) -> None:
+    """So many items are worked on ahead, one after another, and no more."""
+    items = range(depth + 2)
+    begun = {item: threading.Event() for item in items}
+    ended: list[int] = []
 
     def work(item: int) -> int:
+        assert ended == [*range(item)]
         begun[item].set()
+        ended.append(item)
         return item * 10
 
-    found = ahead(work, [0, 1, 2])
+    found = ahead(work, items, depth)
     assert next(found) == (0, 0)
-    assert begun[1].wait(PATIENCE)
-    assert not begun[2].is_set()  # one ahead, not all
-    assert list(found) == [(1, 10), (2, 20)]
+    assert begun[depth].wait(PATIENCE)
+    assert not begun[depth + 1].is_set()  # not all
+    assert list(found) == [(item, item * 10) for item in items[1:]]
 
 
 def test_works_on_several_items_side_by_side() -> None:
@@ -59,7 +71,7 @@ def test_works_on_several_items_side_by_side() -> None:
             second_is_done.set()
         return item * 10
 
-    found = started(work, range(4), threads=2)
+    found = started(work, range(4), threads=2, depth=2)
     item, result = next(found)
     assert (item, result()) == (0, 0)
     assert begun[2].wait(PATIENCE)
