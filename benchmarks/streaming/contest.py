@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from layerprobe.sinks.rows import GROUP_BYTES
 Array = np.ndarray[Any, Any]
 _SHARE = 16  # of the rows
 _HELD = 32  # batches
+_MIB = bytes(1 << 20)
 
 
 def main() -> None:
@@ -52,9 +54,11 @@ def main() -> None:
             **_by_hand(model, layer, rows, Path(folder), batch_size),
         }
         turns: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+        order = deque(contestants.items())
         for turn in range(repeats + 1):
-            for name, contestant in contestants.items():
-                _settled(Path(folder))
+            order.rotate()  # nobody always comes behind the same one
+            for name, contestant in order:
+                _settle(Path(folder), planned.report().bytes)
                 taken = _timed(contestant)
                 if name == ANEW:  # so slow that a part has to do
                     taken = taken[0] * _SHARE, taken[1] * _SHARE
@@ -170,8 +174,13 @@ def _timed(contestant: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - began, time.process_time() - cpu
 
 
-def _settled(folder: Path) -> None:
-    """Clear away what the turn before has left: files, what the disk still has to do, garbage."""
+def _settle(folder: Path, size: int) -> None:
+    """Clear away what the turn before has left: files, what the disk still has to do, garbage.
+
+    And touch the memory that the system will keep written rows in. A virtual machine has to ask for
+    memory that was not used for some seconds: that takes as long as writing, and would be on the
+    clock of whoever comes first after a pause.
+    """
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -179,6 +188,11 @@ def _settled(folder: Path) -> None:
             path.unlink()
     os.sync()
     gc.collect()
+    touched = folder / "touched"
+    with touched.open("wb", buffering=0) as file:
+        for _ in range(size * 3 // 2 >> 20):
+            file.write(_MIB)
+    touched.unlink()  # before the system begins to bring it to the disk
 
 
 if __name__ == "__main__":
