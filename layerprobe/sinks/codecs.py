@@ -1,7 +1,7 @@
 """How a chunk of a Zarr array becomes bytes: little-endian, compressed, with a checksum behind.
 
 The chain is written in the array's `zarr.json`, where every reader of Zarr finds it. The levels are
-fixed (docs/benchmarks.md says how they were chosen): one word on the command line, and the same
+fixed (docs/streaming.md says how they were chosen): one word on the command line, and the same
 bytes from every run. What comes out of a damaged or hostile chunk is an error, never more bytes
 than the chunk has.
 """
