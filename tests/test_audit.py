@@ -25,6 +25,7 @@ from layerprobe.modelfile.audit import names
 from layerprobe.modelfile.audit.ops import COMPUTE, PYTHON, SAVING, does_io
 from layerprobe.modelfile.shapes import LAYER_CLASSES
 from layerprobe.modelfile.upgrade.classes import CODE
+from layerprobe.modelfile.verdicts import audit_all
 
 CORPUS = ROOT.parent / "shared" / "corpus"
 HOSTILE = cases()
@@ -222,6 +223,10 @@ def test_a_pipe_is_not_waited_on(tmp_path):
     """Neither as a file nor in a folder."""
     os.mkfifo(tmp_path / "pipe.keras")
     assert layerprobe.audit(tmp_path / "pipe.keras").exit_code == 65
+    for name in ("pipe.json", "pipe.pb", "pipe.yaml", "pipe"):
+        os.mkfifo(tmp_path / name)
+    found = [audit.path.name for audit in audit_all([tmp_path])]
+    assert found == ["pipe.json", "pipe.keras", "pipe.pb", "pipe.yaml"]
 
 
 def test_arrays_that_lie_about_their_size(tmp_path):

@@ -120,6 +120,8 @@ def test_nonsense_on_the_command_line_ends_cleanly(arguments, tmp_path_factory):
     folder = tmp_path_factory.mktemp("typed")
     for unwanted in ("backends", "--debug"):  # which start engines, and show tracebacks on purpose
         arguments = [one for one in arguments if one != unwanted]
+    if "audit" in arguments:  # which takes its time with all folders of a machine
+        arguments = [one for one in arguments if not one or set(one) - {".", "/"}]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         (folder / "m.keras").write_bytes(KINDS[".keras"])

@@ -193,6 +193,8 @@ def _may_be_model(path: Path) -> bool:
 
     JSON and YAML are what all kinds of programs write; they are judged where they name classes.
     """
+    if not path.is_file():  # a pipe would be waited on for ever
+        return path.suffix in _SUFFIXES
     if path.suffix in {".json", ".yaml", ".yml", ".pb"}:
         with path.open("rb") as file:
             text = file.read(MAX_CONFIG_BYTES + 1)
