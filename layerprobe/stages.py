@@ -68,7 +68,7 @@ def reads_ahead(read_bytes: int) -> int:
         >>> reads_ahead(1 << 20), reads_ahead(10**9)
         (4, 1)
     """
-    return max(1, min(_MOST_READS, _WAITING_BYTES // max(1, read_bytes)))
+    return min(_MOST_READS, _that_may_wait(read_bytes))
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T], depth: int = 1) -> Iterator[tuple[T, R]]:
@@ -176,8 +176,11 @@ def waiting_blocks(size: int, row_bytes: int) -> int:
         >>> waiting_blocks(32, 1000), waiting_blocks(32, 10**8)
         (16, 1)
     """
-    block = _rows_a_block(size, row_bytes) * row_bytes
-    return max(1, _WAITING_BYTES // max(1, block))
+    return _that_may_wait(_rows_a_block(size, row_bytes) * row_bytes)
+
+
+def _that_may_wait(piece_bytes: int) -> int:
+    return max(1, _WAITING_BYTES // max(1, piece_bytes))
 
 
 def _rows_a_block(size: int, row_bytes: int) -> int:
