@@ -8,6 +8,7 @@ import pytest
 from insides_by_hand import check, drawn, numbers, softmax
 
 from layerprobe import backend as K  # noqa: N812 - the name that users of Keras 2 gave it
+from layerprobe.backend.compat_state import Scope, losses_dropped, losses_of
 from layerprobe.backend.suite import wrapped
 
 pytestmark = pytest.mark.engine
@@ -80,3 +81,15 @@ def test_scores_do_not_count_twice_in_the_loss() -> None:
     for order in (["mha:scores", "mha"], ["mha", "mha:scores"]):
         found = K.function(model.inputs, [*(model[n] for n in order), losses])([x])
         np.testing.assert_array_equal(found[2], alone)
+
+
+def test_a_dropped_loss_leaves_nothing_behind() -> None:
+    """Keras knows losses by `id`, which the next loss may have: here it is the same object."""
+    dropped, counted = keras.layers.Identity(), keras.layers.Identity()
+    loss = keras.ops.ones(())
+    with Scope(losses=[dropped, counted]):
+        with losses_dropped():
+            dropped.add_loss(loss)
+        counted.add_loss(loss)
+        assert losses_of(dropped) == []
+        assert losses_of(counted) == [loss]

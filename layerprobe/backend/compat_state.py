@@ -112,12 +112,20 @@ def losses_of(layer: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def losses_dropped() -> Iterator[None]:
-    """Keep what layers add to the loss in here from counting: they run a second time."""
+    """Keep what layers add to the loss in here from counting: they run a second time.
+
+    They must not note it at all: Keras knows a layer's losses by `id`, and the id of a loss that
+    was noted and thrown away may be that of another layer's later.
+    """
     scope = global_state.get_global_attribute("stateless_scope")
-    before = list(scope.losses) if scope is not None else []
-    yield
-    if scope is not None:
-        scope.losses[:] = before
+    if scope is None:
+        yield
+        return
+    collects, scope.collect_losses = scope.collect_losses, False
+    try:
+        yield
+    finally:
+        scope.collect_losses = collects
 
 
 def value_of(variable: Any) -> Any:
