@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-_MMAP_THRESHOLD = -3  # of glibc's mallopt
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # of glibc's mallopt
 _LARGE = 4 << 20
 
 
@@ -48,9 +48,24 @@ def give_back_freed() -> None:
     The C library of Linux keeps freed pieces of up to 32 MiB, for later ones; where threads take
     and free results of that size by turns, what it keeps can be several times what is in use.
     """
+    _set_malloc(_MMAP_THRESHOLD, _LARGE)
+
+
+def share_freed() -> None:
+    """Let all threads that start from here on take from one heap what any of them freed.
+
+    The C library of Linux gives each thread a heap of its own, up to eight a processor, and each
+    keeps room for the most that it ever held. Rows are taken by one thread and freed by another, so
+    that this can be several times what is in use. What the user has said about it stays.
+    """
+    if "MALLOC_ARENA_MAX" not in os.environ and "GLIBC_TUNABLES" not in os.environ:
+        _set_malloc(_ARENA_MAX, 1)
+
+
+def _set_malloc(parameter: int, value: int) -> None:
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):  # a C library without it
-            ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
+            ctypes.CDLL(None).mallopt(parameter, value)
 
 
 def machine_memory() -> int | None:

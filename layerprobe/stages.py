@@ -16,7 +16,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _BLOCK_BYTES = 1 << 20  # of inputs and outputs together
-_WAITING_BYTES = 16 << 20
+_RESULT_BYTES = 16 << 20  # of one read
+_WAITING_BYTES = 8 << 20
 _MOST_READS = 4
 
 
@@ -40,7 +41,7 @@ def blocks(rows: tuple[int, int], size: int, row_bytes: int) -> list[tuple[int, 
 def reads(
     rows: tuple[int, int], size: int, input_bytes: int, row_bytes: int
 ) -> list[tuple[int, int]]:
-    """Divide rows into what is read at once: about 1 MiB of inputs, or as much as may wait.
+    """Divide rows into what is read at once: about 1 MiB of inputs, or what becomes 16 MiB.
 
     Where rows are small beside what becomes of them, that is several blocks: each read wakes a
     thread, which takes the time of a small batch.
@@ -55,11 +56,11 @@ def reads(
         >>> reads((0, 600), 32, 64, 65_536), reads((0, 64), 32, 50_000, 65_536)
         ([(0, 256), (256, 512), (512, 600)], [(0, 32), (32, 64)])
     """
-    return blocks(rows, size, max(input_bytes, row_bytes * _BLOCK_BYTES // _WAITING_BYTES))
+    return blocks(rows, size, max(input_bytes, row_bytes * _BLOCK_BYTES // _RESULT_BYTES))
 
 
 def reads_ahead(read_bytes: int) -> int:
-    """Return how many reads of so many bytes may wait: 16 MiB of them, and four are enough.
+    """Return how many reads of so many bytes may wait: 8 MiB of them, and four are enough.
 
     Where there are more threads than processors, a reader that is only one read ahead is late now
     and then.
@@ -163,7 +164,7 @@ class Behind:
 
 
 def waiting_blocks(size: int, row_bytes: int) -> int:
-    """Return how many blocks may wait to be written: 16 MiB of them.
+    """Return how many blocks may wait to be written: 8 MiB of them.
 
     While the disk settles what it was given, a stage that could hand over only one block would
     stand still.
@@ -174,7 +175,7 @@ def waiting_blocks(size: int, row_bytes: int) -> int:
 
     Example:
         >>> waiting_blocks(32, 1000), waiting_blocks(32, 10**8)
-        (16, 1)
+        (8, 1)
     """
     return _that_may_wait(_rows_a_block(size, row_bytes) * row_bytes)
 

@@ -26,6 +26,38 @@ behind = np.ones(5 << 20, "int8")
 del several
 print(held_memory() - before)
 """
+HEAPS = """
+import ctypes
+import sys
+import threading
+import click
+from layerprobe.commands.confined import OWN_PROCESS, enter
+
+@click.command()
+def probe():
+    if sys.argv[1] == "as a command":
+        options = dict.fromkeys(["require_sandbox", "max_memory", "load_timeout"])
+        enter({**options, "no_sandbox": True}, [], None)
+    library = ctypes.CDLL(None)
+    library.malloc.argtypes, library.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+    together = threading.Barrier(4)
+
+    def takes_memory():
+        together.wait()
+        library.malloc(100_000)
+        together.wait()
+
+    threads = [threading.Thread(target=takes_memory) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    output = ctypes.c_void_p.in_dll(library, "stdout")
+    library.malloc_info(0, output)
+    library.fflush(output)
+
+probe([], obj=OWN_PROCESS)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +102,21 @@ def test_the_peak_is_that_of_this_process_alone():
     large = np.ones(500 << 20, "int8")
     (peak,) = run("from layerprobe.memory import peak_memory\nprint(peak_memory())")
     assert 1 << 20 < peak < large.nbytes // 2
+
+
+def test_the_threads_of_a_command_share_one_heap():
+    """The C library itself says how many there are; the user's own setting stays."""
+
+    def heaps(how, **more):
+        command = [sys.executable, "-c", HEAPS, how]
+        done = subprocess.run(
+            command, env=environment(**more), capture_output=True, text=True, check=True
+        )
+        return done.stdout.count("<heap nr=")
+
+    assert heaps("as a function") > 1
+    assert heaps("as a command") == 1
+    assert heaps("as a command", MALLOC_ARENA_MAX="3") == 3
 
 
 def test_what_is_freed_goes_back():

@@ -15,7 +15,7 @@ import click
 from layerprobe.confinement import confine, places
 from layerprobe.confinement.worker import Limits, go_on_apart
 from layerprobe.errors import LayerprobeError
-from layerprobe.memory import default_memory
+from layerprobe.memory import default_memory, share_freed
 from layerprobe.screen import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -95,6 +95,7 @@ def enter(
     exposed = [] if none else list(filter(_holds_home, writes))
     limits = Limits(memory or default_memory(), seconds or _LOAD_SECONDS)
     go_on_apart(limits, home=not none, say=_tell)
+    share_freed()
     if not none:
         _confine(reads, writes, required=required)
     for exposing in exposed:
