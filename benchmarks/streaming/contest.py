@@ -13,10 +13,10 @@ import dataclasses
 import gc
 import json
 import os
+import random
 import shutil
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,9 @@ def main() -> None:
             **_by_hand(model, layer, rows, Path(folder), batch_size),
         }
         turns: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
-        order = deque(contestants.items())
+        drawn = random.Random(0)  # noqa: S311 - nobody always comes behind the same one
         for turn in range(repeats + 1):
-            order.rotate()  # nobody always comes behind the same one
-            for name, contestant in order:
+            for name, contestant in drawn.sample([*contestants.items()], len(contestants)):
                 _settle(Path(folder), planned.report().bytes)
                 taken = _timed(contestant)
                 if name == ANEW:  # so slow that a part has to do
